@@ -1,0 +1,41 @@
+"""The bundle: the one thing that training and service share.
+
+A directory with a manifest, graphs, a tokenizer, a self-test and a model card; no
+pickle, no code, no external tensor data. Training writes it, the service reads it, and
+every byte is vouched for by a digest in the manifest.
+"""
+
+from diffmask_service.bundle.archive import Bundle, read_bundle, write_bundle
+from diffmask_service.bundle.graph import check_graph
+from diffmask_service.bundle.manifest import (
+    GateDefinition,
+    Graph,
+    GraphFidelity,
+    Manifest,
+    Parity,
+    Precision,
+    ProbeReport,
+    Provenance,
+    ReferenceDistribution,
+    StateReport,
+)
+from diffmask_service.bundle.selftest import SelfTest, SelfTestCase
+
+__all__ = [
+    "Bundle",
+    "GateDefinition",
+    "Graph",
+    "GraphFidelity",
+    "Manifest",
+    "Parity",
+    "Precision",
+    "ProbeReport",
+    "Provenance",
+    "ReferenceDistribution",
+    "SelfTest",
+    "SelfTestCase",
+    "StateReport",
+    "check_graph",
+    "read_bundle",
+    "write_bundle",
+]

@@ -1,0 +1,129 @@
+"""Checks of an ONNX graph before its bytes go to the runtime."""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+from diffmask_service.bundle.manifest import Manifest
+from diffmask_service.errors import GraphError
+
+# The standard operators and ONNX Runtime's own fused ones; nothing that a library
+# loaded at run time would have to bring.
+_DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
+_INPUT_TYPES = {
+    "input_ids": TensorProto.INT64,
+    "attention_mask": TensorProto.INT64,
+    "token_type_ids": TensorProto.INT64,
+    "keep": TensorProto.FLOAT,
+}
+_GATES = ("input_gates", "hidden_gates")
+# Name to shape; a dimension with a name takes any size.
+_Shapes: TypeAlias = Mapping[str, tuple[str | int, ...]]
+
+
+def check_graph(content: bytes, manifest: Manifest, name: str) -> ModelProto:
+    """Check that a graph is self-contained and is the one that the manifest describes.
+
+    Args:
+        content: The bytes of the file.
+        manifest: Names and sizes it must match.
+        name: Its file name, for error messages.
+
+    Returns:
+        The parsed graph.
+
+    Raises:
+        GraphError: It is not ONNX, refers to other files or foreign operators, or has
+            other inputs or outputs.
+    """
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise GraphError(f"{name}: not an ONNX graph") from error
+    _check_self_contained(model.graph, name)
+    for function in model.functions:
+        raise GraphError(f"{name}: holds the local function {function.name!r}")
+    labels, states = len(manifest.labels), len(manifest.states)
+    inputs: _Shapes = dict.fromkeys(manifest.inputs, ("batch", "tokens"))
+    unknown = set(inputs) - set(_INPUT_TYPES)
+    if unknown:
+        raise GraphError(f"{name}: input {min(unknown)!r} is not one the service feeds")
+    _check_values(model.graph.input, inputs, f"{name}: input")
+    outputs: _Shapes = {
+        "logits": ("batch", labels),
+        **dict.fromkeys(_GATES, ("batch", states, "tokens")),
+    }
+    _check_values(model.graph.output, outputs, f"{name}: output")
+    for value in model.graph.input:
+        if value.type.tensor_type.elem_type != _INPUT_TYPES[value.name]:
+            raise GraphError(f"{name}: input {value.name!r} has another element type")
+    for value in model.graph.output:
+        if value.type.tensor_type.elem_type != TensorProto.FLOAT:
+            raise GraphError(f"{name}: output {value.name!r} is not float32")
+    return model
+
+
+def _check_self_contained(graph: GraphProto, name: str) -> None:
+    for tensor in graph.initializer:
+        _check_tensor(tensor, name)
+    if graph.sparse_initializer:
+        raise GraphError(f"{name}: holds sparse tensors")
+    for node in graph.node:
+        if node.domain not in _DOMAINS:
+            raise GraphError(
+                f"{name}: operator {node.op_type!r} of domain {node.domain!r} is not"
+                " allowed; only ONNX and ONNX Runtime operators are"
+            )
+        for attribute in node.attribute:
+            _check_attribute(attribute, name)
+
+
+def _check_attribute(attribute: AttributeProto, name: str) -> None:
+    if attribute.HasField("t"):
+        _check_tensor(attribute.t, name)
+    for tensor in attribute.tensors:
+        _check_tensor(tensor, name)
+    if attribute.HasField("g"):
+        _check_self_contained(attribute.g, name)
+    for graph in attribute.graphs:
+        _check_self_contained(graph, name)
+
+
+def _check_tensor(tensor: TensorProto, name: str) -> None:
+    if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
+        raise GraphError(
+            f"{name}: tensor {tensor.name!r} lies in another file; a bundle's graph"
+            " holds its own data"
+        )
+
+
+def _check_values(
+    values: Iterable[ValueInfoProto], expected: _Shapes, where: str
+) -> None:
+    names = [value.name for value in values]
+    if sorted(names) != sorted(expected):
+        raise GraphError(
+            f"{where}s are {', '.join(sorted(names))}; the manifest asks for"
+            f" {', '.join(sorted(expected))}"
+        )
+    for value in values:
+        found = [
+            dim.dim_value if dim.HasField("dim_value") else None
+            for dim in value.type.tensor_type.shape.dim
+        ]
+        wanted = [
+            size if isinstance(size, int) else None for size in expected[value.name]
+        ]
+        # A symbolic dimension takes any size; a fixed one must be the manifest's.
+        is_equal = len(found) == len(wanted) and all(
+            size in (None, wish) if wish is not None else size is None
+            for size, wish in zip(found, wanted, strict=True)
+        )
+        if not is_equal:
+            raise GraphError(
+                f"{where} {value.name!r} has shape {found}, expected"
+                f" {list(expected[value.name])}"
+            )

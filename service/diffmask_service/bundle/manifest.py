@@ -1,0 +1,323 @@
+"""The manifest: frozen dataclasses to JSON and back, each value checked by its path.
+
+`msgspec` does the conversion: it is typed, has no dependencies, and names the JSON path
+of whatever it refuses.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from diffmask_service.errors import ManifestError, SchemaVersionError
+
+SCHEMA_VERSION = 1
+Precision = Literal["fp32", "fp16", "int8", "w8"]
+
+_Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+_FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+_Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """Digest of one file of the bundle.
+
+    Attributes:
+        sha256: 64 hex digits.
+        num_bytes: Size, bytes.
+    """
+
+    sha256: _Digest
+    num_bytes: _Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateDefinition:
+    """The distribution behind the votes and how a gate becomes a hard mask.
+
+    Attributes:
+        distribution: Name of the distribution.
+        temperature: Of the binary Concrete, > 0.
+        lower: Lower end of the stretch, < 0.
+        upper: Upper end of the stretch, >= 1.
+        hard_mask_threshold: A token is kept when its gate is at least this, in [0, 1].
+    """
+
+    distribution: Literal["hard_concrete"] = "hard_concrete"
+    temperature: float = 0.2
+    lower: float = -0.2
+    upper: float = 1.0
+    hard_mask_threshold: _Share = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphFidelity:
+    """A reduced-precision graph against the fp32 graph, on real texts.
+
+    Attributes:
+        num_texts: Texts compared.
+        label_agreement: Share of equal predictions, in [0, 1].
+        input_gate_rank_correlation: Spearman's, over all input gates, in [-1, 1].
+        hidden_gate_rank_correlation: Spearman's, over all hidden gates, in [-1, 1].
+        max_gate_difference: Largest absolute difference of any gate.
+        max_logit_difference: Largest absolute difference of any logit.
+    """
+
+    num_texts: _Count
+    label_agreement: _Share
+    input_gate_rank_correlation: float
+    hidden_gate_rank_correlation: float
+    max_gate_difference: float
+    max_logit_difference: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateReport:
+    """One state's probe with hard masks, on the report texts.
+
+    Attributes:
+        state: Name of the state.
+        kept_share: Share of tokens kept, special tokens counted, in [0, 1].
+        agreement: Share of predictions kept, in [0, 1].
+        divergence: Mean Kullback-Leibler divergence, nats.
+        violation_rate: Share of texts with a divergence over the margin, in [0, 1].
+        accuracy: Accuracy under the mask, in [0, 1]; None without labels.
+        macro_f1: Macro F1 under the mask, in [0, 1]; None without labels.
+        multiplier: Lagrange multiplier at the end of the fit, >= 0.
+    """
+
+    state: str
+    kept_share: _Share
+    agreement: _Share
+    divergence: float
+    violation_rate: _Share
+    accuracy: _Share | None
+    macro_f1: _Share | None
+    multiplier: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """One ONNX graph of the bundle.
+
+    Attributes:
+        file: Its file name.
+        fused_attentions: Attention operators after fusion; 0 where none fused.
+        fidelity: Against the fp32 graph; None for fp32 itself.
+        accuracy: Of this graph on the report texts, in [0, 1]; None if not measured.
+        macro_f1: Likewise.
+        input_masks: This graph's own input masks, run through its `keep` input, one
+            report for each state; empty if not measured.
+    """
+
+    file: _FileName
+    fused_attentions: _Count
+    fidelity: GraphFidelity | None = None
+    accuracy: _Share | None = None
+    macro_f1: _Share | None = None
+    input_masks: tuple[StateReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The fp32 graph against PyTorch.
+
+    Attributes:
+        lengths: Input lengths compared, tokens, special tokens counted; each alone and
+            all together in one padded batch.
+        max_logit_difference: Largest absolute difference of any logit.
+        max_gate_difference: Largest absolute difference of any gate.
+        tolerance: What export allowed.
+    """
+
+    lengths: tuple[int, ...]
+    max_logit_difference: float
+    max_gate_difference: float
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """How the fit of one kind of probe ended. Means are over states.
+
+    Attributes:
+        is_feasible: Whether the constraint held in every state on the validation texts.
+        forced: Whether an infeasible or collapsed probe was exported on demand.
+        margin: Allowed divergence, nats.
+        num_texts: Report texts.
+        masked_share: Mean share of tokens masked, in [0, 1].
+        agreement: Mean share of predictions kept, in [0, 1].
+        divergence: Mean divergence, nats.
+        violation_rate: Mean share of texts over the margin, in [0, 1].
+        accuracy_before: Accuracy of the unmasked model, in [0, 1]; like the next three,
+            None without labels.
+        accuracy_after: Mean accuracy under the masks, in [0, 1].
+        macro_f1_before: Macro F1 of the unmasked model, in [0, 1].
+        macro_f1_after: Mean macro F1 under the masks, in [0, 1].
+        fit_seconds: Wall-clock time of the fit, seconds.
+        seconds_by_stage: Where that time went.
+        states: One report for each state, in order.
+    """
+
+    is_feasible: bool
+    forced: bool
+    margin: float
+    num_texts: _Count
+    masked_share: _Share
+    agreement: _Share
+    divergence: float
+    violation_rate: _Share
+    accuracy_before: _Share | None
+    accuracy_after: _Share | None
+    macro_f1_before: _Share | None
+    macro_f1_after: _Share | None
+    fit_seconds: float
+    seconds_by_stage: Mapping[str, float]
+    states: tuple[StateReport, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceDistribution:
+    """What gates looked like on the report texts, to compare live traffic with.
+
+    Attributes:
+        num_texts: Texts by predicted label.
+        mean_gate: `[labels][layers]`. Mean expected gate value of a token.
+        kept_share: `[labels][layers]`. Share of tokens with a gate over the threshold.
+    """
+
+    num_texts: tuple[_Count, ...]
+    mean_gate: tuple[tuple[_Share, ...], ...]
+    kept_share: tuple[tuple[_Share, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the bundle came from.
+
+    Attributes:
+        created: UTC time of the export, ISO 8601.
+        base_model: Name of the pretrained model.
+        data: What it was trained and measured on.
+        config: Settings of every step.
+        packages: Versions of the packages that made it.
+        processor: Name of the processor that fitted the probes, and its core count.
+    """
+
+    created: str
+    base_model: str
+    data: str
+    config: Mapping[str, Any]
+    packages: Mapping[str, str]
+    processor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The header of a bundle.
+
+    Attributes:
+        schema_version: Version of this layout.
+        id: Name of the model.
+        version: Its version, a positive decimal number.
+        task: What it predicts.
+        labels: Label names in index order, at least two.
+        max_tokens: Longest input, tokens, special tokens counted.
+        takes_pairs: Whether it was trained on text pairs.
+        inputs: Names of the graph's inputs.
+        states: Names of the states, index 0 first: the `layers` axis.
+        gates: The gate distribution.
+        padding: `any` when the graph's attention honours every attention mask, `right`
+            when it reads it as a length.
+        graphs: The graphs by precision.
+        default_graph: Which one to serve unless told otherwise.
+        parity: The fp32 graph against PyTorch.
+        probes: Report by kind of gate, `input` and `hidden`.
+        accuracy: Accuracy of the unmasked model on the report texts, in [0, 1]; None
+            without labels.
+        macro_f1: Its macro F1, in [0, 1]; None without labels.
+        reference: Reference distributions by kind of gate.
+        provenance: Where it came from.
+        files: Digest of every other file of the bundle, by name.
+    """
+
+    id: _Name
+    version: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")]
+    task: Literal["text_classification"] = "text_classification"
+    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=3)]
+    takes_pairs: bool
+    inputs: tuple[str, ...]
+    states: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    gates: GateDefinition = field(default_factory=GateDefinition)
+    padding: Literal["any", "right"]
+    graphs: Mapping[Precision, Graph]
+    default_graph: Precision
+    parity: Parity
+    probes: Mapping[Literal["input", "hidden"], ProbeReport]
+    accuracy: _Share | None
+    macro_f1: _Share | None
+    reference: Mapping[Literal["input", "hidden"], ReferenceDistribution]
+    provenance: Provenance
+    files: Mapping[_FileName, File] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Check what one field says against another."""
+        if self.default_graph not in self.graphs:
+            raise ValueError(
+                f"default_graph {self.default_graph!r} is not among graphs"
+            )
+        if len(set(self.states)) < len(self.states):
+            raise ValueError("states holds a name twice")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels holds a name twice")
+        for kind, report in self.probes.items():
+            if tuple(state.state for state in report.states) != self.states:
+                raise ValueError(f"probes.{kind}.states does not match states")
+
+    def to_json(self) -> bytes:
+        """Return the manifest as indented JSON, keys in field order, newline last."""
+        text = json.dumps(msgspec.to_builtins(self), indent=1, ensure_ascii=False)
+        return (text + "\n").encode()
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    """Read a manifest and check every value.
+
+    Args:
+        raw: The bytes of `manifest.json`.
+
+    Raises:
+        ManifestError: It is not JSON, or a value is missing or wrong.
+        SchemaVersionError: It was written under a later schema.
+    """
+    try:
+        header = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestError(f"not valid JSON ({error})", path="$") from error
+    version = header.get("schema_version") if isinstance(header, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ManifestError("must be a positive whole number", path="$.schema_version")
+    if version > SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"manifest.json has schema version {version}; this release reads up to"
+            f" {SCHEMA_VERSION}. Upgrade diffmask-service or export the bundle again."
+        )
+    try:
+        return msgspec.convert(header, Manifest)
+    except msgspec.ValidationError as error:
+        message, path = _split_path(str(error))
+        raise ManifestError(message, path=path) from error
+
+
+def _split_path(message: str) -> tuple[str, str]:
+    # msgspec writes "<what> - at `$.some.path`".
+    found = re.fullmatch(r"(.*) - at `(?:key in )?`?(.*?)`+", message, re.DOTALL)
+    return (found[1], found[2]) if found else (message, "$")

@@ -1,0 +1,1 @@
+"""Arithmetic and value types: no files, sockets, clocks, logging or metrics."""

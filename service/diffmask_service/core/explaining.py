@@ -1,0 +1,138 @@
+"""Outputs of the graph to the explanation of one text."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from diffmask_service.core.alignment import (
+    aggregate_scores,
+    group_tokens,
+    group_words,
+    hard_mask,
+    take_units,
+    top_units,
+)
+from diffmask_service.core.decoding import decode, divergence
+from diffmask_service.core.selection import Selection
+from diffmask_service.core.values import (
+    Explanation,
+    Float32Array,
+    GateKind,
+    Granularity,
+    Prediction,
+    TextInput,
+    TokenizedText,
+    Verification,
+)
+
+
+def masks_to_verify(
+    input_gates: Float32Array, selection: Selection, *, threshold: float
+) -> tuple[Float32Array, ...]:
+    """Return the hard masks whose predictions were asked for, as `keep` inputs.
+
+    Args:
+        input_gates: `[layers, tokens]` float32 in [0, 1]. All states of one text.
+        selection: What was asked for.
+        threshold: A token at or over it is kept, in [0, 1].
+
+    Returns:
+        For each mask `[tokens]` float32, 1 for a kept token and 0 for another. Special
+        tokens are treated like any other.
+    """
+    return tuple(
+        hard_mask(
+            aggregate_scores(input_gates) if index is None else input_gates[index],
+            threshold=threshold,
+        ).astype(np.float32)
+        for index in selection.verify_index
+    )
+
+
+def explain_text(
+    text: TextInput,
+    tokenized: TokenizedText,
+    *,
+    logits: Float32Array,
+    input_gates: Float32Array | None,
+    hidden_gates: Float32Array | None,
+    selection: Selection,
+    labels: tuple[str, ...],
+) -> Explanation:
+    """Build the explanation of one text, verifications left out.
+
+    Args:
+        text: The text.
+        tokenized: Its tokens.
+        logits: `[labels]` float32.
+        input_gates: `[layers, tokens]` float32 in [0, 1], all states; None if unasked.
+        hidden_gates: `[layers, tokens]` float32 in [0, 1], all states; None if unasked.
+        selection: What was asked for.
+        labels: Label names in index order.
+    """
+    explanation = Explanation(
+        prediction=decode(logits, labels),
+        num_tokens=len(tokenized.texts),
+        is_truncated=tokenized.is_truncated,
+    )
+    options = selection.options
+    if not options.gates or input_gates is None:
+        return explanation
+    is_words = options.granularity is Granularity.WORDS
+    grouping = group_words(text, tokenized) if is_words else group_tokens(tokenized)
+    units, scores = grouping.units, grouping.pool(aggregate_scores(input_gates))
+    positions = np.arange(len(units.texts), dtype=np.int64)
+    if options.top_k is not None:
+        positions = top_units(scores, units, k=options.top_k)
+        units = take_units(units, positions)
+
+    def shown(gates: Float32Array) -> Float32Array:
+        return np.ascontiguousarray(
+            grouping.pool(gates[selection.state_index])[:, positions]
+        )
+
+    wants_input = GateKind.INPUT in options.gates
+    return replace(
+        explanation,
+        units=units,
+        scores=scores[positions],
+        input_gates=shown(input_gates) if wants_input else None,
+        hidden_gates=None if hidden_gates is None else shown(hidden_gates),
+    )
+
+
+def verify(
+    prediction: Prediction,
+    masks: Sequence[Float32Array],
+    masked_logits: Sequence[Float32Array],
+    *,
+    selection: Selection,
+    states: Sequence[str],
+    labels: tuple[str, ...],
+) -> tuple[Verification, ...]:
+    """Compare what the model says of the kept tokens with what it says of all.
+
+    Args:
+        prediction: Of the whole text.
+        masks: For each verified mask `[tokens]` float32, 0 or 1.
+        masked_logits: For each mask `[labels]` float32.
+        selection: What was asked for.
+        states: Names of all states of the model.
+        labels: Label names in index order.
+    """
+    verifications = []
+    for index, mask, logits in zip(
+        selection.verify_index, masks, masked_logits, strict=True
+    ):
+        masked = decode(logits, labels)
+        verifications.append(
+            Verification(
+                state="" if index is None else states[index],
+                divergence=divergence(prediction.logits, logits),
+                is_agreeing=masked.label_index == prediction.label_index,
+                kept_share=float(np.mean(mask)),
+                prediction=masked,
+            )
+        )
+    return tuple(verifications)

@@ -1,0 +1,284 @@
+"""Value types that travel through the service, the same for server and client.
+
+Axes are `[layers, tokens]` for one text; `layers` are the states of the manifest, index
+0 first. In a reply cut down to words or to the top k, the `tokens` axis holds those
+units.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array: TypeAlias = NDArray[np.float32]
+Int64Array: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+
+class Task(StrEnum):
+    """What a model predicts."""
+
+    TEXT_CLASSIFICATION = "text_classification"
+
+
+class GateKind(StrEnum):
+    """Which gates: of the input tokens, or of the hidden states themselves."""
+
+    INPUT = "input"
+    HIDDEN = "hidden"
+
+
+class Granularity(StrEnum):
+    """What one unit of an explanation is."""
+
+    TOKENS = "tokens"
+    WORDS = "words"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextInput:
+    """One text, or one pair, to be predicted.
+
+    Attributes:
+        text: The text; not empty.
+        text_pair: The second text of a pair, or None.
+    """
+
+    text: str
+    text_pair: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """What an answer should hold beside the prediction.
+
+    Attributes:
+        gates: Which gates to return; empty means the prediction alone.
+        states: Names of the states to return, in that order; empty means all.
+        granularity: Whether a unit is a token or a word.
+        top_k: Return only this many units of highest aggregate score, highest first,
+            special tokens left out; None means all, in text order.
+        truncate: Cut a text over the token limit (and flag it) instead of refusing it.
+        verify: Run the model once more on the hard mask and report what it says.
+        verify_states: Verify the mask of each of these states, one run each, instead of
+            the mask of the aggregate score.
+    """
+
+    gates: frozenset[GateKind] = frozenset({GateKind.INPUT, GateKind.HIDDEN})
+    states: tuple[str, ...] = ()
+    granularity: Granularity = Granularity.TOKENS
+    top_k: int | None = None
+    truncate: bool = False
+    verify: bool = False
+    verify_states: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedText:
+    """A text as the model reads it. All arrays have the axis `[tokens]`.
+
+    Attributes:
+        input_ids: `[tokens]` int64. Vocabulary indices, special tokens included.
+        token_type_ids: `[tokens]` int64. Segment indices.
+        texts: The tokens as the vocabulary spells them.
+        offsets: `[tokens, 2]` int64. Start and end in the text, code points; 0, 0 for
+            special tokens.
+        segments: `[tokens]` int64. 0 for the text, 1 for its pair; 0 for specials.
+        word_index: `[tokens]` int64. Which word of its segment; -1 for special tokens.
+        is_special: `[tokens]` bool. Tokens that the model's template added.
+        is_truncated: Whether the text was cut.
+    """
+
+    input_ids: Int64Array
+    token_type_ids: Int64Array
+    texts: tuple[str, ...]
+    offsets: Int64Array
+    segments: Int64Array
+    word_index: Int64Array
+    is_special: BoolArray
+    is_truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Raw arrays from the graph for a batch.
+
+    Attributes:
+        logits: `[batch, labels]` float32.
+        input_gates: `[batch, layers, tokens]` float32 in [0, 1], or None if not asked.
+        hidden_gates: `[batch, layers, tokens]` float32 in [0, 1], or None if not asked.
+    """
+
+    logits: Float32Array
+    input_gates: Float32Array | None = None
+    hidden_gates: Float32Array | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the model said.
+
+    Attributes:
+        label: Name of the most probable label.
+        label_index: Its index.
+        probabilities: `[labels]` float32, sums to 1.
+        logits: `[labels]` float32.
+    """
+
+    label: str
+    label_index: int
+    probabilities: Float32Array
+    logits: Float32Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """The tokens or words that an explanation speaks of. Axis `[tokens]`.
+
+    Attributes:
+        texts: The tokens as the vocabulary spells them, or the words as written.
+        starts: `[tokens]` int64. Start in the text, code points.
+        ends: `[tokens]` int64. End in the text, code points, exclusive.
+        segments: `[tokens]` int64. 0 for the text, 1 for its pair.
+        is_special: `[tokens]` bool. Special tokens; never true for words.
+    """
+
+    texts: tuple[str, ...]
+    starts: Int64Array
+    ends: Int64Array
+    segments: Int64Array
+    is_special: BoolArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What the model says of the kept tokens alone.
+
+    Attributes:
+        state: Name of the state whose input gates made the mask; empty for the mask of
+            the aggregate score.
+        divergence: Kullback-Leibler divergence of the masked from the full prediction,
+            nats, >= 0.
+        is_agreeing: Whether the most probable label stays the same.
+        kept_share: Share of the tokens that were kept, special tokens counted, in
+            [0, 1].
+        prediction: The prediction from the kept tokens.
+    """
+
+    state: str
+    divergence: float
+    is_agreeing: bool
+    kept_share: float
+    prediction: Prediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A prediction and the reasons for it.
+
+    Attributes:
+        prediction: What the model said.
+        num_tokens: Tokens that the model read, special tokens counted.
+        is_truncated: Whether the text was cut to the token limit.
+        units: The tokens or words; None when no gates were asked for.
+        scores: `[tokens]` float32 in [0, 1]. Aggregate score: mean over *all* states of
+            the expected input gate value, whatever states were chosen.
+        input_gates: `[layers, tokens]` float32 in [0, 1]. Expected input gate values.
+        hidden_gates: `[layers, tokens]` float32 in [0, 1]. Expected hidden gate values.
+        verifications: One for each mask that was verified.
+    """
+
+    prediction: Prediction
+    num_tokens: int
+    is_truncated: bool
+    units: Units | None = None
+    scores: Float32Array | None = None
+    input_gates: Float32Array | None = None
+    hidden_gates: Float32Array | None = None
+    verifications: tuple[Verification, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """Which model answered.
+
+    Attributes:
+        id: Name of the model.
+        version: Its version, a decimal number.
+        digest: sha256 of the bundle's manifest, hex.
+        precision: Which of the bundle's graphs ran, such as `w8`.
+    """
+
+    id: str
+    version: str
+    digest: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription:
+    """A served model, as its callers see it.
+
+    Attributes:
+        identity: Identity, as every reply carries it.
+        task: What it predicts.
+        labels: Label names in index order.
+        max_tokens: Longest input, tokens, special tokens counted.
+        states: Names of all states, index 0 first: the `layers` axis of a full
+            explanation.
+        gates: Gates that it can return.
+        hard_mask_threshold: A token is kept by the hard mask when its expected gate
+            value is at least this, in [0, 1].
+        takes_pairs: Whether it was trained on text pairs.
+        is_ready: Whether it answers requests now.
+        manifest_json: The bundle's manifest, JSON.
+    """
+
+    identity: ModelIdentity
+    task: Task
+    labels: tuple[str, ...]
+    max_tokens: int
+    states: tuple[str, ...]
+    gates: tuple[GateKind, ...]
+    hard_mask_threshold: float
+    takes_pairs: bool
+    is_ready: bool
+    manifest_json: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of a call went, summed over its texts; seconds, >= 0.
+
+    Attributes:
+        tokenize_seconds: Text to token ids.
+        queue_seconds: Longest wait for a free worker.
+        infer_seconds: Runs of the graph, verification included.
+        decode_seconds: Arrays to explanations.
+    """
+
+    tokenize_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    infer_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer to one call.
+
+    Attributes:
+        model: Which model answered.
+        states: Names along the `layers` axis, in order.
+        explanations: One for each input, in order.
+        timings: Where the time went.
+        request_id: Identity of the call in the server's log.
+    """
+
+    model: ModelIdentity
+    states: tuple[str, ...]
+    explanations: tuple[Explanation, ...]
+    timings: Timings = field(default_factory=Timings)
+    request_id: str = ""

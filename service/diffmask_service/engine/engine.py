@@ -1,0 +1,437 @@
+"""The engine: texts in, predictions with their explanations out; the one door.
+
+Order of a request: checked, admitted, tokenized, queued, run, verified, decoded. The
+prediction and all gates of a text come from one and the same run of the graph.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from diffmask_service.bundle import Bundle, Manifest, Precision, check_graph
+from diffmask_service.core.batching import GROUP_TOKENS
+from diffmask_service.core.explaining import explain_text, masks_to_verify, verify
+from diffmask_service.core.selection import Selection, select
+from diffmask_service.core.values import (
+    ExplainOptions,
+    Explanation,
+    Float32Array,
+    GateKind,
+    ModelDescription,
+    ModelIdentity,
+    Reply,
+    Task,
+    TextInput,
+    Timings,
+    TokenizedText,
+)
+from diffmask_service.engine.batcher import Batcher, Ran
+from diffmask_service.engine.budget import Permit, TokenBudget
+from diffmask_service.engine.lifecycle import Lifecycle
+from diffmask_service.engine.limits import EngineLimits, check_inputs
+from diffmask_service.engine.selftest import check_selftest, is_exact_in_groups
+from diffmask_service.engine.session import Row, Session
+from diffmask_service.engine.tokenizer import TextTokenizer
+from diffmask_service.errors import (
+    BundleError,
+    NotFound,
+    NotReadyError,
+    OverloadedError,
+)
+from diffmask_service.telemetry import ModelTelemetry, Telemetry, outcome_of
+
+_LOG = logging.getLogger(__name__)
+# Their activations are not scaled by what else is in the run.
+_GROUPING_PRECISIONS = frozenset({"fp32", "w8"})
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answered:
+    """One text after its first run and its verifying runs."""
+
+    ran: Ran
+    masks: tuple[Float32Array, ...]
+    verified: tuple[Ran, ...]
+
+
+class Engine:
+    """A loaded model that answers requests; open one with `Engine.open`."""
+
+    def __init__(
+        self,
+        description: ModelDescription,
+        *,
+        tokenizer: TextTokenizer,
+        session: Session,
+        limits: EngineLimits,
+        max_group_tokens: int,
+        telemetry: ModelTelemetry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._description = description
+        self._tokenizer = tokenizer
+        self._limits = limits
+        self._telemetry = telemetry
+        self._clock = clock
+        self._lifecycle = Lifecycle()
+        self._lifecycle.subscribe(lambda ready: telemetry.set_ready(is_ready=ready))
+        self._batcher = Batcher(
+            session.run,
+            num_workers=limits.workers,
+            max_group_tokens=max_group_tokens,
+            counter=telemetry,
+            on_health=self._lifecycle.set_healthy,
+            clock=clock,
+        )
+        self._budget = TokenBudget(
+            limits.queue_tokens,
+            estimate_seconds=self._batcher.estimate_seconds,
+            on_change=telemetry.set_queue_tokens,
+        )
+        # One thread for text work: it is short, and keeps the event loop free.
+        self._text_worker = ThreadPoolExecutor(1, "diffmask-text")
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Bundle,
+        *,
+        limits: EngineLimits | None = None,
+        telemetry: Telemetry | None = None,
+        precision: str | None = None,
+    ) -> "Engine":
+        """Load a bundle and prove that it works here.
+
+        Args:
+            bundle: A bundle as `read_bundle` gives it.
+            limits: Bounds on requests; None for the defaults.
+            telemetry: Where to count; None counts for nobody.
+            precision: Which of its graphs to run; None for its default.
+
+        Raises:
+            BundleError: It has no such graph, or the graph is not the one described.
+            SelfTestError: The graph gives other values than at its export.
+            StartError: ONNX Runtime is not installed.
+        """
+        manifest = bundle.manifest
+        name = _choose_graph(manifest, precision)
+        content, file = bundle.graph(name), manifest.graphs[name].file
+        check_graph(content, manifest, file)
+        session = Session(content, inputs=manifest.inputs, name=file)
+        tokenizer = TextTokenizer(
+            bundle.files["tokenizer.json"], max_tokens=manifest.max_tokens
+        )
+        rows = check_selftest(
+            bundle.selftest,
+            tokenizer,
+            session,
+            compare_values=name == manifest.default_graph,
+        )
+        description = _describe(bundle, precision=name)
+        max_group_tokens = 0
+        if name in _GROUPING_PRECISIONS:
+            max_group_tokens = GROUP_TOKENS
+            if not is_exact_in_groups(rows, session, max_group_tokens=GROUP_TOKENS):
+                _LOG.warning(
+                    "texts in one run change each other's last bits on this processor;"
+                    " every text runs alone, at a lower throughput for short texts"
+                )
+                max_group_tokens = 0
+        return cls(
+            description,
+            tokenizer=tokenizer,
+            session=session,
+            limits=limits or EngineLimits(),
+            max_group_tokens=max_group_tokens,
+            telemetry=(telemetry or Telemetry()).for_model(
+                description.identity,
+                states=manifest.states,
+                threshold=manifest.gates.hard_mask_threshold,
+            ),
+        )
+
+    @property
+    def description(self) -> ModelDescription:
+        """The model as its callers see it, with its present readiness."""
+        return replace(self._description, is_ready=self._lifecycle.is_ready)
+
+    def require(self, model: str, *, version: str) -> None:
+        """Check that a request is meant for this model.
+
+        Args:
+            model: Name that the caller gave; empty for the only one served.
+            version: Version that the caller gave; empty for any.
+
+        Raises:
+            NotFound: Another model or version is served.
+        """
+        identity = self._description.identity
+        if model not in ("", identity.id) or version not in ("", identity.version):
+            wanted = f"{model or identity.id!r} of version {version or 'any'}"
+            raise NotFound(
+                f"no model {wanted} is served; there is {identity.id!r} of version"
+                f" {identity.version}"
+            )
+
+    def on_readiness(self, listener: Callable[[bool], None]) -> None:
+        """Tell a listener whether requests are answered, now and at each change."""
+        self._lifecycle.subscribe(listener)
+
+    async def explain(
+        self,
+        inputs: Sequence[TextInput],
+        options: ExplainOptions,
+        *,
+        deadline: float | None = None,
+        request_id: str = "",
+    ) -> Reply:
+        """Predict texts and explain each prediction.
+
+        Args:
+            inputs: The texts; they never influence each other's answers.
+            options: What the answers should hold.
+            deadline: When the caller gives up, seconds of `time.monotonic`; None for
+                the default.
+            request_id: Identity of the call in the log.
+
+        Raises:
+            RequestError: A text or an option cannot be answered.
+            OverloadedError: Too many tokens are in progress.
+            NotReadyError: The engine drains.
+            DeadlineError: The deadline passed before every text was run.
+            InferenceError: The graph failed.
+        """
+        began = self._clock()
+        if deadline is None:
+            deadline = began + self._limits.default_deadline_seconds
+        outcome = "failed"
+        self._telemetry.begin_request()
+        try:
+            reply = await self._admit(inputs, options, deadline=deadline)
+            outcome = "ok"
+        except BaseException as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            self._telemetry.end_request(outcome=outcome, seconds=self._clock() - began)
+        return replace(reply, request_id=request_id)
+
+    async def drain(self, timeout_seconds: float) -> bool:
+        """Refuse new requests and wait for those in progress.
+
+        Args:
+            timeout_seconds: Longest wait, seconds, >= 0.
+
+        Returns:
+            Whether all of them ended in time.
+        """
+        return await self._lifecycle.drain(timeout_seconds)
+
+    def close(self) -> None:
+        """Fail what still waits and free the threads; the engine is of no more use."""
+        self._lifecycle.close()
+        self._batcher.close()
+        self._text_worker.shutdown(wait=True)
+
+    async def _admit(
+        self, inputs: Sequence[TextInput], options: ExplainOptions, *, deadline: float
+    ) -> Reply:
+        try:
+            self._lifecycle.enter()
+        except NotReadyError:
+            self._telemetry.reject("draining")
+            raise
+        try:
+            model = self._description
+            check_inputs(inputs, self._limits, takes_pairs=model.takes_pairs)
+            selection = select(options, model.states)
+            runs = 1 + len(selection.verify_index)
+            permit = self._take(inputs, runs=runs)
+            try:
+                texts, seconds = await self._off_loop(
+                    lambda: self._tokenize(inputs, truncate=options.truncate)
+                )
+                permit.settle(runs * sum(len(text.input_ids) for text in texts))
+                return await self._answer(
+                    inputs,
+                    texts,
+                    selection,
+                    deadline=deadline,
+                    tokenize_seconds=seconds,
+                )
+            finally:
+                permit.release()
+        finally:
+            self._lifecycle.leave()
+
+    def _take(self, inputs: Sequence[TextInput], *, runs: int) -> Permit:
+        # Before tokenizing nobody knows the tokens; hardly a text has more of them
+        # than bytes, and none that is answered has more than the model takes.
+        num_tokens = sum(
+            min(
+                self._description.max_tokens,
+                len(text.text.encode()) + len((text.text_pair or "").encode()) + 3,
+            )
+            for text in inputs
+        )
+        try:
+            return self._budget.take(runs * num_tokens)
+        except OverloadedError:
+            self._telemetry.reject("queue_full")
+            raise
+
+    def _tokenize(
+        self, inputs: Sequence[TextInput], *, truncate: bool
+    ) -> list[TokenizedText]:
+        return [
+            self._tokenizer.tokenize(text, truncate=truncate, where=f"inputs[{index}]")
+            for index, text in enumerate(inputs)
+        ]
+
+    async def _answer(
+        self,
+        inputs: Sequence[TextInput],
+        texts: Sequence[TokenizedText],
+        selection: Selection,
+        *,
+        deadline: float,
+        tokenize_seconds: float,
+    ) -> Reply:
+        answered = await _all(
+            [self._run(text, selection, deadline=deadline) for text in texts]
+        )
+        explanations, decode_seconds = await self._off_loop(
+            lambda: [
+                self._decode(*each, selection)
+                for each in zip(inputs, texts, answered, strict=True)
+            ]
+        )
+        runs = [ran for each in answered for ran in (each.ran, *each.verified)]
+        timings = Timings(
+            tokenize_seconds=tokenize_seconds,
+            queue_seconds=max(ran.queue_seconds for ran in runs),
+            infer_seconds=sum(ran.infer_seconds for ran in runs),
+            decode_seconds=decode_seconds,
+        )
+        self._telemetry.observe_timings(timings)
+        return Reply(
+            model=self._description.identity,
+            states=selection.states,
+            explanations=tuple(explanations),
+            timings=timings,
+        )
+
+    async def _run(
+        self, text: TokenizedText, selection: Selection, *, deadline: float
+    ) -> _Answered:
+        row = Row(input_ids=text.input_ids, token_type_ids=text.token_type_ids)
+        ran = await self._batcher.submit(
+            row, fetches=selection.fetches, deadline=deadline
+        )
+        masks: tuple[Float32Array, ...] = ()
+        if ran.outputs.input_gates is not None:
+            masks = masks_to_verify(
+                ran.outputs.input_gates[0],
+                selection,
+                threshold=self._description.hard_mask_threshold,
+            )
+        verified = await _all(
+            [
+                self._batcher.submit(
+                    replace(row, keep=mask), fetches=("logits",), deadline=deadline
+                )
+                for mask in masks
+            ]
+        )
+        return _Answered(ran=ran, masks=masks, verified=tuple(verified))
+
+    def _decode(
+        self,
+        text: TextInput,
+        tokenized: TokenizedText,
+        answered: _Answered,
+        selection: Selection,
+    ) -> Explanation:
+        outputs, model = answered.ran.outputs, self._description
+        input_gates, hidden_gates = outputs.input_gates, outputs.hidden_gates
+        explanation = explain_text(
+            text,
+            tokenized,
+            logits=outputs.logits[0],
+            input_gates=None if input_gates is None else input_gates[0],
+            hidden_gates=None if hidden_gates is None else hidden_gates[0],
+            selection=selection,
+            labels=model.labels,
+        )
+        explanation = replace(
+            explanation,
+            verifications=verify(
+                explanation.prediction,
+                answered.masks,
+                [ran.outputs.logits[0] for ran in answered.verified],
+                selection=selection,
+                states=model.states,
+                labels=model.labels,
+            ),
+        )
+        if input_gates is not None:
+            self._telemetry.count_gates(GateKind.INPUT, input_gates[0])
+        if hidden_gates is not None:
+            self._telemetry.count_gates(GateKind.HIDDEN, hidden_gates[0])
+        self._telemetry.count_verifications(explanation)
+        return explanation
+
+    async def _off_loop(self, work: Callable[[], _T]) -> tuple[_T, float]:
+        def timed() -> tuple[_T, float]:
+            began = self._clock()
+            return work(), self._clock() - began
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._text_worker, timed)
+
+
+async def _all(awaitables: Sequence[Awaitable[_T]]) -> list[_T]:
+    # When one fails, the others are of no more use: they leave the queue.
+    futures = [asyncio.ensure_future(each) for each in awaitables]
+    try:
+        return await asyncio.gather(*futures)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _choose_graph(manifest: Manifest, precision: str | None) -> Precision:
+    if precision is None:
+        return manifest.default_graph
+    for name in manifest.graphs:
+        if name == precision:
+            return name
+    raise BundleError(
+        f"the bundle has no {precision} graph; it holds {', '.join(manifest.graphs)}"
+    )
+
+
+def _describe(bundle: Bundle, *, precision: Precision) -> ModelDescription:
+    manifest = bundle.manifest
+    return ModelDescription(
+        identity=ModelIdentity(
+            id=manifest.id,
+            version=manifest.version,
+            digest=bundle.digest,
+            precision=precision,
+        ),
+        task=Task(manifest.task),
+        labels=manifest.labels,
+        max_tokens=manifest.max_tokens,
+        states=manifest.states,
+        gates=tuple(GateKind),
+        hard_mask_threshold=manifest.gates.hard_mask_threshold,
+        takes_pairs=manifest.takes_pairs,
+        is_ready=True,
+        manifest_json=manifest.to_json().decode(),
+    )

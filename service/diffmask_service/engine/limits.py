@@ -1,0 +1,86 @@
+"""How much an engine takes on, and the check of every text against it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffmask_service.core.values import TextInput
+from diffmask_service.errors import InvalidInput, UnsupportedTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """Bounds on requests and on the work in progress.
+
+    Attributes:
+        max_texts: Most texts of a request, >= 1.
+        max_text_bytes: Longest text, bytes of UTF-8, >= 1; the same again for the
+            second text of a pair.
+        queue_tokens: Most tokens admitted and not yet answered, >= 1.
+        default_deadline_seconds: Time that a request without a deadline gets, > 0.
+        workers: Runs of the graph at the same time, one core each, >= 1.
+    """
+
+    max_texts: int = 32
+    max_text_bytes: int = 16_384
+    queue_tokens: int = 65_536
+    default_deadline_seconds: float = 10.0
+    workers: int = 1
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def check_inputs(
+    inputs: Sequence[TextInput], limits: EngineLimits, *, takes_pairs: bool
+) -> None:
+    """Refuse what cannot be answered, before any work is done for it.
+
+    Args:
+        inputs: The texts of one request.
+        limits: Bounds on them.
+        takes_pairs: Whether the model reads pairs.
+
+    Raises:
+        InvalidInput: There is no text or too many, or one is empty, too large, not
+            encodable, or lacks its pair.
+        UnsupportedTask: A pair for a model of single texts.
+    """
+    if not inputs:
+        raise InvalidInput("the request holds no texts; send at least one")
+    if len(inputs) > limits.max_texts:
+        raise InvalidInput(
+            f"the request holds {len(inputs)} texts; send at most {limits.max_texts}"
+        )
+    for index, text in enumerate(inputs):
+        if text.text_pair is not None and not takes_pairs:
+            raise UnsupportedTask(
+                f"inputs[{index}] has a text_pair, but the model reads single texts;"
+                " leave it out"
+            )
+        if text.text_pair is None and takes_pairs:
+            raise InvalidInput(
+                f"inputs[{index}] lacks a text_pair; the model was trained on pairs"
+            )
+        _check_text(text.text, f"inputs[{index}].text", limits)
+        if text.text_pair is not None:
+            _check_text(text.text_pair, f"inputs[{index}].text_pair", limits)
+
+
+def _check_text(text: str, where: str, limits: EngineLimits) -> None:
+    if not text.strip():
+        raise InvalidInput(f"{where} is empty; send at least one word")
+    try:
+        num_bytes = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{where} holds half of a surrogate pair at position {error.start}, which"
+            " is not text; send valid Unicode"
+        ) from error
+    if num_bytes > limits.max_text_bytes:
+        raise InvalidInput(
+            f"{where} has {num_bytes} bytes; the server takes at most"
+            f" {limits.max_text_bytes}. Split the text."
+        )

@@ -1,0 +1,132 @@
+"""Every error that leaves a part of the service, free of protocol numbers.
+
+```
+DiffMaskError
+├── RequestError            the caller can fix it
+│   ├── InvalidInput        empty, not text, bad field
+│   ├── InputTooLong        carries actual and allowed token counts
+│   ├── NotFound            no such model, version or state
+│   └── UnsupportedTask     this bundle cannot answer that
+├── OverloadedError         try again later; carries a hint in seconds
+├── NotReadyError           loading, unhealthy or draining
+├── DeadlineError           the caller's time ran out in the queue
+├── BundleError             refuse to start
+│   ├── ManifestError       carries the JSON path of the bad value
+│   ├── DigestMismatch      a file is not the one that was exported
+│   ├── SchemaVersionError  written by a later release
+│   ├── GraphError          the graph is not the one the manifest describes
+│   └── SelfTestError       the graph runs but gives other values
+├── StartError              a setting, port or dependency keeps the server from starting
+├── ServerError             what a server answered to our client, none of the above
+└── InferenceError          our fault; details stay in the log
+```
+
+Messages name what was sent, the limit and the remedy; they may reach a caller, so they
+hold no paths inside the server and no text of other callers.
+"""
+
+
+class DiffMaskError(Exception):
+    """Base of every error of the service."""
+
+
+class RequestError(DiffMaskError):
+    """The caller sent something that cannot be answered and can fix it."""
+
+
+class InvalidInput(RequestError):
+    """A field of the request is empty, malformed or contradicts another."""
+
+
+class InputTooLong(RequestError):
+    """A text has more tokens than the model takes and truncation is off.
+
+    Attributes:
+        num_tokens: Tokens of the text, special tokens counted.
+        max_tokens: Tokens that the model takes.
+    """
+
+    def __init__(self, message: str, *, num_tokens: int, max_tokens: int) -> None:
+        super().__init__(message)
+        self.num_tokens = num_tokens
+        self.max_tokens = max_tokens
+
+
+class NotFound(RequestError):
+    """No model, version or state has the name that was asked for."""
+
+
+class UnsupportedTask(RequestError):
+    """The model cannot answer this kind of request."""
+
+
+class OverloadedError(DiffMaskError):
+    """There is no room for more work now.
+
+    Attributes:
+        retry_after_seconds: When trying again may work, seconds, >= 0.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotReadyError(DiffMaskError):
+    """The server is loading, unhealthy or draining."""
+
+
+class DeadlineError(DiffMaskError):
+    """The caller's time ran out before the work was done."""
+
+
+class BundleError(DiffMaskError):
+    """A bundle cannot be used; the server refuses to start with it."""
+
+
+class ManifestError(BundleError):
+    """The manifest holds a wrong or missing value.
+
+    Attributes:
+        path: JSON path of the value, such as `$.graphs.fp32.file`.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(f"manifest.json, {path}: {message}")
+        self.path = path
+
+
+class DigestMismatch(BundleError):
+    """A file's bytes are not the ones that the manifest vouches for."""
+
+
+class SchemaVersionError(BundleError):
+    """The bundle was written under a schema that this release does not know."""
+
+
+class GraphError(BundleError):
+    """A graph has the wrong inputs, outputs or operators, or does not load."""
+
+
+class SelfTestError(BundleError):
+    """A graph does not reproduce the values stored with it."""
+
+
+class StartError(DiffMaskError):
+    """A setting, a port or a missing dependency keeps the server from starting."""
+
+
+class ServerError(DiffMaskError):
+    """A server answered our client with a failure of its own.
+
+    Attributes:
+        code: Name of the gRPC status, such as `INTERNAL`.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class InferenceError(DiffMaskError):
+    """The graph failed on a valid input; the cause is in the server's log."""

@@ -1,0 +1,101 @@
+"""The tokens-by-states heat map of the web page."""
+
+from diffmask_service.core.values import Explanation, Float32Array
+from diffmask_service.render.markup import Html, element, join
+from diffmask_service.render.report import Report, printable
+from diffmask_service.render.scale import number
+from diffmask_service.render.strip import shaded
+
+
+def map_table(
+    report: Report,
+    explanation: Explanation,
+    gates: Float32Array,
+    *,
+    is_input: bool = True,
+) -> Html:
+    """Return a table: units down, states across, the values as colour and number.
+
+    Args:
+        report: Names of the states, and the threshold.
+        explanation: Its units make the rows.
+        gates: `[layers, tokens]` float32 in [0, 1].
+        is_input: Whether these are input gates, which come with the score and with the
+            state from which a token can be dropped.
+    """
+    states = [printable(state) for state in report.reply.states]
+    droppable_from = report.droppable_from(explanation) if is_input else ()
+    headings = ["", *(["score"] if is_input else []), *states]
+    headings += ["droppable from"] if is_input else []
+    head = element("tr", *(element("th", _breakable(name)) for name in headings))
+    rows = []
+    for index in range(gates.shape[1]):
+        cells = [_row_name(explanation, index)]
+        if is_input and explanation.scores is not None:
+            cells.append(_cell(float(explanation.scores[index]), "score", "score"))
+        edge = droppable_from[index] if is_input else None
+        for state, name, value in zip(
+            report.reply.states, states, gates[:, index].tolist(), strict=True
+        ):
+            is_kept = value >= report.hard_mask_threshold
+            mark = "kept" if is_kept and not is_input else ""
+            cells.append(_cell(value, name, "edge" if state == edge else mark))
+        if is_input:
+            cells.append(_note(edge))
+        rows.append(element("tr", *cells, cls=_row_class(explanation, index)))
+    table = element(
+        "table",
+        element("thead", head),
+        element("tbody", *rows),
+        cls="map" if is_input else "map hidden",
+    )
+    return element("div", table, cls="scroll")
+
+
+def legend(threshold: float) -> Html:
+    """Return the explanation of colours and marks.
+
+    Args:
+        threshold: Of the hard mask, in [0, 1].
+    """
+    return element(
+        "div",
+        element("span", "0", element("i", cls="ramp"), "1  expected gate value"),
+        element(
+            "span",
+            element("i", cls="sample edge"),
+            f"droppable from here (input gate under {threshold:g})",
+        ),
+        element(
+            "span",
+            element("i", cls="sample kept"),
+            f"state needed (hidden gate {threshold:g} or more)",
+        ),
+        cls="legend faint",
+    )
+
+
+def _breakable(name: str) -> Html:
+    # Names of states are long and their columns narrow; they may wrap after a "_".
+    first, *rest = name.split("_")
+    return join(first, *(join("_", Html("<wbr>"), part) for part in rest))
+
+
+def _row_name(explanation: Explanation, index: int) -> Html:
+    text = "" if explanation.units is None else explanation.units.texts[index]
+    return element("th", printable(text), attributes={"title": printable(text)})
+
+
+def _row_class(explanation: Explanation, index: int) -> str:
+    units = explanation.units
+    return "special" if units is not None and units.is_special[index] else ""
+
+
+def _cell(value: float, name: str, mark: str) -> Html:
+    return shaded("td", number(value), value, cls=mark, title=f"{name}: {value:.4f}")
+
+
+def _note(state: str | None) -> Html:
+    if state is None:
+        return element("td", "kept throughout", cls="note never")
+    return element("td", printable(state), cls="note")

@@ -1,0 +1,1 @@
+"""The edges: gRPC for callers, HTTP for metrics."""

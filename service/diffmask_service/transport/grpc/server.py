@@ -1,0 +1,107 @@
+"""Build the gRPC server: services, limits, ports."""
+
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from diffmask_service.engine import Engine
+from diffmask_service.errors import StartError
+from diffmask_service.telemetry import Telemetry
+from diffmask_service.transport.grpc.health import HealthServicer
+from diffmask_service.transport.grpc.interceptors import CallInterceptor
+from diffmask_service.transport.grpc.servicer import ExplainerServicer
+from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
+
+SERVICE = explain_pb2.DESCRIPTOR.services_by_name["Explainer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcSettings:
+    """What the listener needs to know.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port to listen on; 0 lets the system choose.
+        max_message_bytes: Largest request, bytes.
+        has_reflection: Whether tools may ask for the API.
+    """
+
+    host: str
+    port: int
+    max_message_bytes: int
+    has_reflection: bool
+
+
+def build_server(
+    engine: Engine,
+    health: HealthServicer,
+    *,
+    telemetry: Telemetry,
+    settings: GrpcSettings,
+) -> grpc.aio.Server:
+    """Return a server with all its services, not yet listening.
+
+    Args:
+        engine: What answers.
+        health: What probes are told.
+        telemetry: Where calls are counted.
+        settings: Limits and switches.
+    """
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(SERVICE.full_name, telemetry=telemetry)],
+        options=_options(settings),
+    )
+    explain_pb2_grpc.add_ExplainerServicer_to_server(  # type: ignore[no-untyped-call]
+        ExplainerServicer(engine), server
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if settings.has_reflection:
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        reflection.enable_server_reflection(
+            (SERVICE.full_name, health_name, reflection.SERVICE_NAME), server
+        )
+    for method in SERVICE.methods:
+        telemetry.expect_call(SERVICE.full_name, method.name)
+    return server
+
+
+def bind(server: grpc.aio.Server, settings: GrpcSettings) -> int:
+    """Take the port, and return its number.
+
+    Args:
+        server: A server that does not listen yet.
+        settings: Where to listen.
+
+    Raises:
+        StartError: The address cannot be listened on.
+    """
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        return server.add_insecure_port(f"{host}:{settings.port}")
+    except RuntimeError as error:
+        raise StartError(
+            f"cannot listen for gRPC on {settings.host}:{settings.port}; free the port"
+            " or choose another with --grpc-port"
+        ) from error
+
+
+def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
+    return [
+        # Otherwise a second server on the same port would silently share the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        # Replies are bounded by the requests, so they need no limit of their own.
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", 8 * 1024),
+        ("grpc.absolute_max_metadata_size", 16 * 1024),
+        ("grpc.max_concurrent_streams", 1024),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Balancers see new replicas only when connections are renewed.
+        ("grpc.max_connection_age_ms", 300_000),
+        ("grpc.max_connection_age_grace_ms", 30_000),
+        ("grpc.max_connection_idle_ms", 900_000),
+    ]

@@ -1,0 +1,1 @@
+"""The wire format: generated messages, and their conversion to and from core values."""

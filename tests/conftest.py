@@ -1,0 +1,53 @@
+"""Fixtures that several folders share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diffmask_service.app import open_engine
+from diffmask_service.bundle import Bundle
+from diffmask_service.engine import Engine
+from diffmask_service.telemetry import Telemetry
+from tests.support.tiny import write_tiny_bundle, write_tiny_pair_bundle
+
+
+@pytest.fixture(autouse=True)
+def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("DIFFMASK_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle on disk; tests that spoil it write their own."""
+    directory = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_tiny_bundle(directory)
+    return directory
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path) -> Bundle:
+    return write_tiny_bundle(tmp_path / "tiny")
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+@pytest.fixture
+def engine(tiny_directory: Path, telemetry: Telemetry) -> Iterator[Engine]:
+    opened = open_engine(tiny_directory, telemetry=telemetry)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def pair_engine(tmp_path: Path) -> Iterator[Engine]:
+    write_tiny_pair_bundle(tmp_path / "pairs")
+    opened = open_engine(tmp_path / "pairs")
+    yield opened
+    opened.close()

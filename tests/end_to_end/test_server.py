@@ -1,0 +1,157 @@
+"""A real process, a real socket."""
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
+from tests.support.process import ServerProcess, launch, running_server
+from tests.support.tiny import tiny_input_gates, tiny_logits
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+TOKENS = ("[CLS]", "a", "fun", "##ny", "movie", "[SEP]")
+BOTH = explain_pb2.ExplainOptions(
+    gates=[explain_pb2.GATE_KIND_INPUT, explain_pb2.GATE_KIND_HIDDEN]
+)
+
+
+@pytest.fixture(scope="module")
+def server(tiny_directory: Path) -> Iterator[ServerProcess]:
+    with running_server(tiny_directory) as running:
+        yield running
+
+
+@pytest.fixture
+def channel(server: ServerProcess) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.grpc_target) as opened:
+        yield opened
+
+
+def request_for(*texts: str) -> explain_pb2.ExplainRequest:
+    inputs = [explain_pb2.TextInput(text=text) for text in texts]
+    return explain_pb2.ExplainRequest(inputs=inputs, options=BOTH)
+
+
+def explainer(channel: grpc.Channel) -> explain_pb2_grpc.ExplainerStub:
+    stub: explain_pb2_grpc.ExplainerStub = explain_pb2_grpc.ExplainerStub(channel)  # type: ignore[no-untyped-call]
+    return stub
+
+
+def test_explain_gives_the_closed_form(channel: grpc.Channel) -> None:
+    reply = explainer(channel).Explain(request_for("a funny movie"))
+    (explanation,) = reply.explanations
+    assert explanation.prediction.label == "positive"
+    assert list(explanation.prediction.logits) == tiny_logits(TOKENS).tolist()
+    gates = np.frombuffer(explanation.input_gates.values, dtype="<f4")
+    assert gates.tolist() == tiny_input_gates(TOKENS).ravel().tolist()
+    assert reply.request_id
+
+
+@pytest.mark.parametrize(
+    "service", ["", "liveness", "readiness", "tiny", "diffmask.v1.Explainer"]
+)
+def test_health_is_serving(channel: grpc.Channel, service: str) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    reply = stub.Check(health_pb2.HealthCheckRequest(service=service))
+    assert reply.status == SERVING
+
+
+def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
+    services = set(ProtoReflectionDescriptorDatabase(channel).get_services())
+    assert {"diffmask.v1.Explainer", "grpc.health.v1.Health"} <= services
+
+
+def test_metrics_count_the_calls(server: ServerProcess, channel: grpc.Channel) -> None:
+    explainer(channel).Explain(request_for("a funny movie"))
+    with urllib.request.urlopen(server.metrics_url) as answer:
+        text = answer.read().decode()
+    assert 'diffmask_model_ready{model="tiny"} 1.0' in text
+    assert 'grpc_method="Explain"' in text
+
+
+def test_nothing_but_metrics_is_served_over_http(server: ServerProcess) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404") as raised:
+        urllib.request.urlopen(server.metrics_url.replace("/metrics", "/"))
+    raised.value.close()
+
+
+def test_sigterm_during_load_loses_nothing_and_exits_0(tiny_directory: Path) -> None:
+    with (
+        running_server(tiny_directory) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+        ThreadPoolExecutor(4) as callers,
+    ):
+        stub, request = explainer(channel), request_for(*["a funny movie"] * 16)
+        stub.Explain(request)
+
+        def call_until_refused() -> tuple[int, grpc.StatusCode]:
+            answered = 0
+            while True:
+                try:
+                    reply = stub.Explain(request)
+                except grpc.RpcError as error:
+                    return answered, error.code()
+                assert len(reply.explanations) == 16
+                answered += 1
+
+        loads = [callers.submit(call_until_refused) for _ in range(4)]
+        for _ in range(20):
+            stub.Explain(request)
+        status, log = server.terminate()
+        endings = [load.result() for load in loads]
+    assert status == 0, log
+    # A refusal is what tells the caller to go elsewhere; a lost call would end in
+    # CANCELLED, INTERNAL or silence.
+    assert {code for _, code in endings} == {grpc.StatusCode.UNAVAILABLE}
+    assert sum(answered for answered, _ in endings) > 0
+    assert "Traceback" not in log
+
+
+def test_an_open_watch_does_not_hold_up_the_stop(tiny_directory: Path) -> None:
+    with (
+        running_server(tiny_directory, drain_seconds=600) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(service="tiny")
+        )
+        seen = [next(watch).status]
+        status, log = server.terminate()
+        seen += [reply.status for reply in watch]
+    assert status == 0, log
+    assert seen == [SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+
+
+@pytest.mark.parametrize(
+    ("setting", "purpose"), [("grpc_port", "gRPC"), ("metrics_port", "metrics")]
+)
+def test_a_port_in_use_is_named_with_the_remedy(
+    tiny_directory: Path, setting: str, purpose: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = launch(tiny_directory, **{setting: port})
+        _, log = process.communicate()
+    assert process.returncode == 1
+    assert f"StartError: cannot listen for {purpose} on 127.0.0.1:{port}" in log
+    assert "--" + setting.replace("_", "-") in log
+    assert "Traceback" not in log
+
+
+def test_a_missing_bundle_is_named(tmp_path: Path) -> None:
+    process = launch(tmp_path / "absent")
+    _, log = process.communicate()
+    assert process.returncode == 1
+    assert "BundleError" in log
+    assert "no such directory" in log

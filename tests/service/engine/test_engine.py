@@ -1,0 +1,435 @@
+"""The engine on a model whose every value is known by arithmetic."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffmask_service.app import open_engine
+from diffmask_service.bundle import write_bundle
+from diffmask_service.core.values import (
+    ExplainOptions,
+    Explanation,
+    GateKind,
+    Granularity,
+    TextInput,
+)
+from diffmask_service.engine import Engine, EngineLimits
+from diffmask_service.errors import (
+    BundleError,
+    DeadlineError,
+    GraphError,
+    InputTooLong,
+    InvalidInput,
+    NotFound,
+    NotReadyError,
+    OverloadedError,
+    UnsupportedTask,
+)
+from diffmask_service.telemetry import Telemetry
+from tests.support.tiny import (
+    STATES,
+    tiny_files,
+    tiny_hidden_gates,
+    tiny_input_gates,
+    tiny_logits,
+    tiny_manifest,
+)
+
+TEXT = "a funny movie"
+TOKENS = ("[CLS]", "a", "fun", "##ny", "movie", "[SEP]")
+BOTH = ExplainOptions()
+NONE = ExplainOptions(gates=frozenset())
+
+
+async def explain_one(
+    engine: Engine, text: str = TEXT, options: ExplainOptions = BOTH
+) -> Explanation:
+    reply = await engine.explain([TextInput(text=text)], options)
+    return reply.explanations[0]
+
+
+def counted(telemetry: Telemetry, name: str, **labels: str) -> float:
+    value = telemetry.registry.get_sample_value(name, {"model": "tiny", **labels})
+    assert value is not None
+    return value
+
+
+async def test_prediction_is_the_closed_form(engine: Engine) -> None:
+    prediction = (await explain_one(engine)).prediction
+    assert prediction.logits.tolist() == tiny_logits(TOKENS).tolist()
+    assert prediction.label == "positive"
+
+
+async def test_gates_are_the_closed_form(engine: Engine) -> None:
+    explanation = await explain_one(engine)
+    assert explanation.input_gates is not None
+    assert explanation.hidden_gates is not None
+    assert (explanation.input_gates == tiny_input_gates(TOKENS)).all()
+    assert (explanation.hidden_gates == tiny_hidden_gates(TOKENS)).all()
+
+
+async def test_units_are_the_tokens_with_their_offsets(engine: Engine) -> None:
+    units = (await explain_one(engine)).units
+    assert units is not None
+    assert units.texts == TOKENS
+    assert units.starts.tolist() == [0, 0, 2, 5, 8, 0]
+    assert units.ends.tolist() == [0, 1, 5, 7, 13, 0]
+    assert units.is_special.tolist() == [True, False, False, False, False, True]
+
+
+async def test_without_gates_the_prediction_comes_alone(engine: Engine) -> None:
+    explanation = await explain_one(engine, options=NONE)
+    assert explanation.units is None
+    assert explanation.input_gates is None
+    assert explanation.scores is None
+    assert explanation.prediction.label == "positive"
+
+
+async def test_prediction_and_gates_take_one_forward_pass(
+    engine: Engine, telemetry: Telemetry
+) -> None:
+    await explain_one(engine)
+    passes = "diffmask_forward_passes_total"
+    assert counted(telemetry, passes, purpose="explain") == 1
+    assert counted(telemetry, passes, purpose="verify") == 0
+
+
+async def test_chosen_states_come_in_the_order_asked(engine: Engine) -> None:
+    options = ExplainOptions(states=("block_1", "word_embeddings"))
+    reply = await engine.explain([TextInput(text=TEXT)], options)
+    gates = reply.explanations[0].input_gates
+    assert reply.states == ("block_1", "word_embeddings")
+    assert gates is not None
+    assert (gates == tiny_input_gates(TOKENS)[[2, 0]]).all()
+
+
+async def test_scores_average_all_states_whatever_was_chosen(engine: Engine) -> None:
+    explanation = await explain_one(engine, options=ExplainOptions(states=("block_1",)))
+    assert explanation.scores is not None
+    assert explanation.scores.tolist() == pytest.approx(
+        tiny_input_gates(TOKENS).mean(axis=0).tolist()
+    )
+
+
+async def test_hidden_gates_alone_leave_input_gates_out(engine: Engine) -> None:
+    options = ExplainOptions(gates=frozenset({GateKind.HIDDEN}))
+    explanation = await explain_one(engine, options=options)
+    assert explanation.input_gates is None
+    assert explanation.hidden_gates is not None
+
+
+async def test_a_word_has_the_maximum_of_its_tokens(engine: Engine) -> None:
+    options = ExplainOptions(granularity=Granularity.WORDS)
+    explanation = await explain_one(engine, options=options)
+    assert explanation.units is not None
+    assert explanation.units.texts == ("a", "funny", "movie")
+    assert explanation.input_gates is not None
+    assert explanation.input_gates[0].tolist() == [0.125, 0.75, 0.5]
+
+
+async def test_top_k_words_come_highest_first(engine: Engine) -> None:
+    options = ExplainOptions(granularity=Granularity.WORDS, top_k=2)
+    explanation = await explain_one(engine, options=options)
+    assert explanation.units is not None
+    assert explanation.units.texts == ("funny", "movie")
+    assert explanation.scores is not None
+    assert explanation.scores.tolist() == [0.5625, 0.375]
+
+
+async def test_verify_runs_the_hard_mask_of_the_aggregate_score(
+    engine: Engine, telemetry: Telemetry
+) -> None:
+    (verification,) = (
+        await explain_one(engine, options=ExplainOptions(verify=True))
+    ).verifications
+    kept = [False, False, True, False, False, False]
+    assert verification.state == ""
+    assert verification.kept_share == pytest.approx(1 / 6)
+    assert (verification.prediction.logits == tiny_logits(TOKENS, kept=kept)).all()
+    assert verification.is_agreeing
+    passes = "diffmask_forward_passes_total"
+    assert counted(telemetry, passes, purpose="verify") == 1
+
+
+async def test_verify_states_run_one_mask_each(engine: Engine) -> None:
+    options = ExplainOptions(verify=True, verify_states=("block_1", "word_embeddings"))
+    last, first = (await explain_one(engine, options=options)).verifications
+    assert (last.state, first.state) == ("block_1", "word_embeddings")
+    assert last.kept_share == 0
+    assert first.kept_share == pytest.approx(3 / 6)
+
+
+async def test_verify_works_without_gates(engine: Engine) -> None:
+    explanation = await explain_one(engine, options=replace(NONE, verify=True))
+    assert len(explanation.verifications) == 1
+    assert explanation.units is None
+
+
+async def test_a_special_token_written_in_the_text_is_no_template_token(
+    engine: Engine,
+) -> None:
+    explanation = await explain_one(engine, "a [MASK] movie")
+    assert explanation.units is not None
+    assert explanation.units.is_special.tolist() == [True, False, False, False, True]
+
+
+async def test_a_long_text_is_refused_with_its_count(engine: Engine) -> None:
+    with pytest.raises(InputTooLong, match=r"inputs\[0\] has 22 tokens.*takes 12") as e:
+        await explain_one(engine, "a " * 20)
+    assert (e.value.num_tokens, e.value.max_tokens) == (22, 12)
+
+
+async def test_a_long_text_is_cut_and_flagged_on_request(engine: Engine) -> None:
+    explanation = await explain_one(engine, "a " * 20, ExplainOptions(truncate=True))
+    assert explanation.is_truncated
+    assert explanation.num_tokens == 12
+    assert explanation.units is not None
+    assert explanation.units.texts[-1] == "[SEP]"
+
+
+async def test_a_short_text_is_not_flagged_as_cut(engine: Engine) -> None:
+    explanation = await explain_one(engine, TEXT, ExplainOptions(truncate=True))
+    assert not explanation.is_truncated
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        (" \t\n", "is empty"),
+        ("\u200b\x00", "nothing that the model can read"),
+        ("a \ud800", "surrogate pair at position 2"),
+        ("a" * 20_000, "20000 bytes"),
+    ],
+)
+async def test_unreadable_texts_are_refused(
+    engine: Engine, text: str, message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        await explain_one(engine, text)
+
+
+async def test_no_text_is_refused(engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="at least one"):
+        await engine.explain([], BOTH)
+
+
+async def test_too_many_texts_are_refused(engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="33 texts; send at most 32"):
+        await engine.explain([TextInput(text="a")] * 33, BOTH)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (ExplainOptions(states=("block_9",)), NotFound),
+        (ExplainOptions(verify=True, verify_states=("block_9",)), NotFound),
+        (ExplainOptions(verify_states=("block_1",)), InvalidInput),
+        (ExplainOptions(states=("block_1", "block_1")), InvalidInput),
+        (ExplainOptions(top_k=0), InvalidInput),
+        (ExplainOptions(top_k=1, gates=frozenset()), InvalidInput),
+    ],
+)
+async def test_wrong_options_are_refused(
+    engine: Engine, options: ExplainOptions, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await explain_one(engine, options=options)
+
+
+async def test_an_unknown_state_is_answered_with_the_known_ones(
+    engine: Engine,
+) -> None:
+    with pytest.raises(NotFound, match="'block_9'; it has word_embeddings, embeddings"):
+        await explain_one(engine, options=ExplainOptions(states=("block_9",)))
+
+
+async def test_a_pair_for_a_model_of_single_texts_is_refused(engine: Engine) -> None:
+    with pytest.raises(UnsupportedTask, match="leave it out"):
+        await engine.explain([TextInput(text="a", text_pair="b")], BOTH)
+
+
+async def test_a_missing_pair_is_refused(pair_engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="lacks a text_pair"):
+        await pair_engine.explain([TextInput(text="a")], BOTH)
+
+
+async def test_an_empty_pair_is_refused(pair_engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match=r"text_pair is empty"):
+        await pair_engine.explain([TextInput(text="a", text_pair=" ")], BOTH)
+
+
+async def test_an_unreadable_half_of_a_pair_is_refused(pair_engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="nothing that the model can read"):
+        await pair_engine.explain([TextInput(text="a", text_pair="\u200b")], BOTH)
+
+
+async def test_a_pair_is_told_apart_by_segment(pair_engine: Engine) -> None:
+    text = TextInput(text="good", text_pair="movie good")
+    options = ExplainOptions(granularity=Granularity.WORDS)
+    reply = await pair_engine.explain([text], options)
+    (explanation,) = reply.explanations
+    # [CLS] 0.25 + good 2 + twice (movie 0.125 + good 2).
+    assert explanation.prediction.logits.tolist() == [-6.5, 6.5]
+    assert explanation.units is not None
+    assert explanation.units.texts == ("good", "movie", "good")
+    assert explanation.units.segments.tolist() == [0, 1, 1]
+
+
+TEXTS = ("good movie", "a bad movie", "fun movie", "dull", "a funny , dull movie", "a")
+
+
+def as_bytes(explanation: Explanation) -> tuple[bytes, ...]:
+    assert explanation.input_gates is not None
+    assert explanation.hidden_gates is not None
+    return (
+        explanation.prediction.logits.tobytes(),
+        explanation.input_gates.tobytes(),
+        explanation.hidden_gates.tobytes(),
+    )
+
+
+async def test_alone_together_and_reordered_give_the_same_bits(engine: Engine) -> None:
+    alone = {text: as_bytes(await explain_one(engine, text)) for text in TEXTS}
+    for order in (TEXTS, TEXTS[::-1], TEXTS * 3):
+        reply = await engine.explain([TextInput(text=text) for text in order], BOTH)
+        together = [as_bytes(each) for each in reply.explanations]
+        assert together == [alone[text] for text in order]
+
+
+async def test_texts_of_one_length_share_a_run(
+    engine: Engine, telemetry: Telemetry
+) -> None:
+    await engine.explain([TextInput(text="good movie")] * 8, BOTH)
+    assert counted(telemetry, "diffmask_run_texts_count") == 1
+    assert counted(telemetry, "diffmask_run_texts_sum") == 8
+
+
+async def test_a_passed_deadline_fails_without_a_run(
+    engine: Engine, telemetry: Telemetry
+) -> None:
+    with pytest.raises(DeadlineError):
+        await engine.explain([TextInput(text=TEXT)], BOTH, deadline=0.0)
+    assert counted(telemetry, "diffmask_expired_texts_total") == 1
+    passes = "diffmask_forward_passes_total"
+    assert counted(telemetry, passes, purpose="explain") == 0
+
+
+async def test_a_full_queue_refuses_with_a_hint(tiny_directory: Path) -> None:
+    telemetry = Telemetry()
+    limits = EngineLimits(queue_tokens=10)
+    engine = open_engine(tiny_directory, limits=limits, telemetry=telemetry)
+    first = asyncio.ensure_future(explain_one(engine))
+    await asyncio.sleep(0)
+    with pytest.raises(OverloadedError, match="queue is full") as raised:
+        await explain_one(engine)
+    assert raised.value.retry_after_seconds > 0
+    assert (await first).prediction.label == "positive"
+    reason = "diffmask_rejected_requests_total"
+    assert counted(telemetry, reason, reason="queue_full") == 1
+    assert counted(telemetry, "diffmask_queue_tokens") == 0
+    engine.close()
+
+
+async def test_a_request_over_the_whole_queue_is_answered_when_idle(
+    tiny_directory: Path,
+) -> None:
+    engine = open_engine(tiny_directory, limits=EngineLimits(queue_tokens=1))
+    assert (await explain_one(engine)).prediction.label == "positive"
+    engine.close()
+
+
+async def test_drain_answers_what_was_taken_and_refuses_the_rest(
+    engine: Engine,
+) -> None:
+    first = asyncio.ensure_future(explain_one(engine))
+    await asyncio.sleep(0)
+    drained = asyncio.ensure_future(engine.drain(60.0))
+    await asyncio.sleep(0)
+    with pytest.raises(NotReadyError, match="stopping"):
+        await explain_one(engine)
+    assert await drained
+    assert (await first).prediction.label == "positive"
+
+
+async def test_drain_gives_up_in_time(engine: Engine) -> None:
+    first = asyncio.ensure_future(explain_one(engine))
+    await asyncio.sleep(0)
+    assert not await engine.drain(0.0)
+    await first
+
+
+async def test_readiness_is_told_at_once_and_at_the_drain(engine: Engine) -> None:
+    told: list[bool] = []
+    engine.on_readiness(told.append)
+    assert engine.description.is_ready
+    await engine.drain(0.0)
+    assert told == [True, False]
+    assert not engine.description.is_ready
+
+
+async def test_a_cancelled_request_leaves_nothing_behind(
+    engine: Engine, telemetry: Telemetry
+) -> None:
+    task = asyncio.ensure_future(explain_one(engine))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert counted(telemetry, "diffmask_queue_tokens") == 0
+    assert counted(telemetry, "diffmask_inflight_requests") == 0
+    outcome = "diffmask_requests_total"
+    assert counted(telemetry, outcome, outcome="cancelled") == 1
+
+
+async def test_gate_counters_add_up(engine: Engine, telemetry: Telemetry) -> None:
+    await explain_one(engine)
+    await explain_one(engine)
+    labels = {"kind": "input", "state": "embeddings"}
+    expected = 2 * float(tiny_input_gates(TOKENS)[1].sum())
+    openness = counted(telemetry, "diffmask_gate_openness_total", **labels)
+    assert openness == pytest.approx(expected)
+    assert counted(telemetry, "diffmask_gate_tokens_total", **labels) == 12
+    assert counted(telemetry, "diffmask_gate_kept_tokens_total", **labels) == 2
+
+
+async def test_the_reply_names_model_and_request(engine: Engine) -> None:
+    reply = await engine.explain([TextInput(text="a")], BOTH, request_id="abc")
+    assert reply.model == engine.description.identity
+    assert reply.states == STATES
+    assert reply.request_id == "abc"
+    assert reply.timings.infer_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "version"), [("", ""), ("tiny", ""), ("", "3"), ("tiny", "3")]
+)
+def test_the_served_model_is_found(engine: Engine, model: str, version: str) -> None:
+    engine.require(model, version=version)
+
+
+@pytest.mark.parametrize(("model", "version"), [("huge", ""), ("", "4")])
+def test_another_model_is_not_found(engine: Engine, model: str, version: str) -> None:
+    with pytest.raises(NotFound, match="there is 'tiny' of version 3"):
+        engine.require(model, version=version)
+
+
+def test_an_unknown_precision_is_refused(tiny_directory: Path) -> None:
+    with pytest.raises(BundleError, match="no w8 graph; it holds fp32"):
+        open_engine(tiny_directory, precision="w8")
+
+
+def test_the_wanted_precision_is_run(tiny_directory: Path) -> None:
+    engine = open_engine(tiny_directory, precision="fp32")
+    assert engine.description.identity.precision == "fp32"
+    engine.close()
+
+
+def test_a_broken_graph_is_refused(tmp_path: Path) -> None:
+    files = tiny_files(model__fp32__onnx=b"\xff\xff\xff")
+    write_bundle(tmp_path / "broken", tiny_manifest(), files)
+    with pytest.raises(GraphError, match=r"model\.fp32\.onnx: not an ONNX graph"):
+        open_engine(tmp_path / "broken")

@@ -1,0 +1,1 @@
+"""Fit DiffMask probes on a frozen fine-tuned transformer and export them."""

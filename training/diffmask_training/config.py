@@ -1,0 +1,326 @@
+"""Settings of every command: frozen values with defaults, alike as flags and in recipes.
+
+A recipe is a TOML file with the tables `data`, `finetune`, `fit`, `fit.input`,
+`fit.hidden` and `export`; each command reads the tables that concern it, and a flag goes
+before a recipe.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from diffmask_training.errors import ConfigError
+from diffmask_training.lagrangian import NuPI
+from diffmask_training.masking import Relaxation
+from diffmask_training.objective import Constraint, ConstraintKind
+from diffmask_training.probes import ProbeKind
+from diffmask_training.records import Columns
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Where the texts are.
+
+    Attributes:
+        data: Folder that the file names below are relative to.
+        train: File to train on: .csv, .tsv, .jsonl, or .txt sentiment trees; .gz allowed.
+        validation: File that decides among epochs. Without one, a tenth of the training
+            texts, chosen by the split seed, is set aside.
+        test: File that the reported figures are measured on. Without one, another tenth.
+        text_column: Column of the text.
+        pair_column: Column of the second text of a pair; empty for single texts.
+        label_column: Column of the label, its name or its index; empty for unlabelled
+            data, for which accuracy and F1 are not reported.
+        max_train_tokens: Texts are cut to this while training and evaluating, tokens.
+        split_seed: Chooses the texts that are set aside.
+    """
+
+    data: Path = Path()
+    train: Path = Path("train.csv")
+    validation: Path | None = None
+    test: Path | None = None
+    text_column: str = "text"
+    pair_column: str = ""
+    label_column: str = "label"
+    max_train_tokens: int = 128
+    split_seed: int = 0
+
+    def columns(self) -> Columns:
+        """Return the column names as the record reader takes them."""
+        return Columns(
+            text=self.text_column, text_pair=self.pair_column, label=self.label_column
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneConfig(DataConfig):
+    """Fine-tune a classifier on labelled texts.
+
+    Attributes:
+        base: Directory of the pretrained model and its tokenizer (safetensors).
+        checkpoint: Directory that the fine-tuned model is written to.
+        labels: Label names in index order.
+        phrases: Train on every labelled phrase of sentiment trees, not only sentences.
+        epochs: Passes over the training texts.
+        batch_size: Texts a step.
+        learning_rate: Peak of the linear schedule.
+        weight_decay: AdamW weight decay.
+        warmup_share: Share of the steps over which the learning rate rises.
+        masked_share: Chance that a training text is shown with random tokens masked.
+        max_mask_rate: Such a text loses each token with a chance drawn from 0 to this.
+        precision: Arithmetic of the matrix products; weights stay float32.
+        seed: Seed of initialisation, order and masking.
+        resume: Go on from the last epoch's checkpoint, if there is one.
+    """
+
+    base: Path = Path("base")
+    checkpoint: Path = Path("runs/checkpoint")
+    labels: tuple[str, ...] = ("negative", "positive")
+    phrases: bool = False
+    epochs: float = 3.0
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.01
+    warmup_share: float = 0.06
+    masked_share: float = 0.0
+    max_mask_rate: float = 0.5
+    precision: Precision = "fp32"
+    seed: int = 0
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitConfig(DataConfig):
+    """Fit the probe of one kind on a frozen fine-tuned classifier.
+
+    Attributes:
+        checkpoint: Directory of the fine-tuned classifier and its tokenizer.
+        probes: Directory that probes, logs and checkpoints are written to, a folder a
+            kind.
+        kind: What is masked: input tokens or hidden states.
+        margin: Allowed divergence of a masked prediction, nats. Larger masks more.
+        constraint: `mean` bounds the batch mean of the divergence by the margin, `hinge`
+            the mean excess of single texts over the margin by the slack.
+        slack: Allowed mean excess under `hinge`, nats.
+        tolerance: A probe counts as feasible while no state's validation divergence is
+            over the limit by more than this share of it.
+        relaxation: Gates while training: `soft` samples, `straight_through` samples cut
+            to 0 or 1, or `deterministic` hard masks.
+        epochs: Passes over the training texts.
+        batch_size: Texts a step.
+        states_per_text: States that each text is masked at, at each step.
+        learning_rate: Of the probe's networks; falls linearly to a twentieth.
+        baseline_learning_rate: Of the baselines; falls likewise.
+        initial_bias: Gate logit at the start; lower starts sparser.
+        bottleneck_size: Width inside a probe's network; 0 for a quarter of a state.
+        integral: Weight of the violation in the multiplier's step.
+        proportional: Weight of the change of the violation's running mean.
+        smoothing: Share of that running mean kept at a step.
+        initial_multiplier: First value of every multiplier.
+        max_multiplier: Largest value of a multiplier.
+        validation_texts: Validation texts used after each epoch; 0 for all.
+        precision: Arithmetic of the model's matrix products while fitting; validation is
+            always in float32.
+        seed: Seed of initialisation, order and sampling.
+        resume: Go on from the last epoch's checkpoint, if there is one.
+    """
+
+    checkpoint: Path = Path("runs/checkpoint")
+    probes: Path = Path("runs/probes")
+    kind: ProbeKind = "input"
+    margin: float = 0.1
+    constraint: ConstraintKind = "mean"
+    slack: float = 0.02
+    tolerance: float = 0.25
+    relaxation: Relaxation = "soft"
+    epochs: int = 6
+    batch_size: int = 16
+    states_per_text: int = 4
+    learning_rate: float = 2e-4
+    baseline_learning_rate: float = 1e-3
+    initial_bias: float = 3.0
+    bottleneck_size: int = 0
+    integral: float = 0.2
+    proportional: float = 5.0
+    smoothing: float = 0.9
+    initial_multiplier: float = 10.0
+    max_multiplier: float = 200.0
+    validation_texts: int = 600
+    precision: Precision = "fp32"
+    seed: int = 0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, all at once."""
+        wrong = [
+            f"{name} must be {rule}, not {getattr(self, name)}"
+            for name, rule, is_right in (
+                ("margin", "over 0", self.margin > 0),
+                ("epochs", "at least 1", self.epochs >= 1),
+                ("batch_size", "at least 1", self.batch_size >= 1),
+                ("states_per_text", "at least 1", self.states_per_text >= 1),
+                ("learning_rate", "over 0", self.learning_rate > 0),
+                ("smoothing", "in [0, 1)", 0 <= self.smoothing < 1),
+                ("max_train_tokens", "at least 3", self.max_train_tokens >= 3),
+            )
+            if not is_right
+        ]
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+    def limit(self) -> Constraint:
+        """Return the constraint as the objective takes it."""
+        return Constraint(kind=self.constraint, margin=self.margin, slack=self.slack)
+
+    def controller(self) -> NuPI:
+        """Return the multipliers' controller."""
+        return NuPI(
+            integral=self.integral,
+            proportional=self.proportional,
+            smoothing=self.smoothing,
+            initial=self.initial_multiplier,
+            upper=self.max_multiplier,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig(DataConfig):
+    """Measure masks on the test texts: of fitted probes, or of a bundle's input gates.
+
+    Attributes:
+        checkpoint: Directory of the fine-tuned classifier.
+        probes: Directory of its fitted probes.
+        bundle: A bundle to measure instead; only the input gates can be.
+        report: JSON file for the figures; none when empty.
+    """
+
+    checkpoint: Path = Path("runs/checkpoint")
+    probes: Path = Path("runs/probes")
+    bundle: Path | None = None
+    report: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig(DataConfig):
+    """Write a bundle from a classifier and its two probes.
+
+    Attributes:
+        checkpoint: Directory of the fine-tuned classifier.
+        probes: Directory of its fitted probes.
+        bundle: Directory that the bundle is written to.
+        id: Name of the model.
+        version: Version of the model, a positive number.
+        base_model: Name of the pretrained model, for the record.
+        data_name: Name of the data, for the record.
+        precisions: Graphs to write: `fp32`, and `w8` (8-bit weights, fp32 arithmetic).
+        default_graph: The one that is served unless told otherwise.
+        force: Export an infeasible or collapsed probe; the manifest says so.
+    """
+
+    checkpoint: Path = Path("runs/checkpoint")
+    probes: Path = Path("runs/probes")
+    bundle: Path = Path("runs/bundle")
+    id: str = "model"
+    version: int = 1
+    base_model: str = "unknown"
+    data_name: str = "unknown"
+    precisions: tuple[Literal["fp32", "w8"], ...] = ("fp32",)
+    default_graph: Literal["fp32", "w8"] = "fp32"
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a default graph that is not written."""
+        if self.default_graph not in self.precisions:
+            raise ConfigError(
+                f"default_graph {self.default_graph} is not among precisions"
+                f" {', '.join(self.precisions)}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyConfig:
+    """Check a bundle against the classifier and the probes it was made from.
+
+    Attributes:
+        checkpoint: Directory of the fine-tuned classifier.
+        probes: Directory of its fitted probes.
+        bundle: The bundle.
+    """
+
+    checkpoint: Path = Path("runs/checkpoint")
+    probes: Path = Path("runs/probes")
+    bundle: Path = Path("runs/bundle")
+
+
+def read_recipe(name: str) -> Mapping[str, Any]:
+    """Read a recipe by file name, or by the name of one that ships with the package.
+
+    Args:
+        name: A path of a TOML file, or a name such as `sst2-minilm`.
+
+    Raises:
+        ConfigError: There is no such recipe, or it is not valid TOML.
+    """
+    shipped = resources.files("diffmask_training") / "recipes"
+    path = Path(name)
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads((shipped / f"{name}.toml").read_text(encoding="utf-8"))
+    except OSError as error:
+        known = sorted(f.name[:-5] for f in shipped.iterdir() if f.name[-5:] == ".toml")
+        raise ConfigError(
+            f"no recipe {name!r}; name a .toml file or one of {', '.join(known)}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {name}: {error}") from error
+
+
+def from_tables(config_class: type[Any], *tables: Mapping[str, Any]) -> Any:
+    """Build settings from recipe tables, later tables going before earlier ones.
+
+    Nested tables are not fields and are passed over; so are fields of the shared `data`
+    table that a command does not have.
+
+    Raises:
+        ConfigError: A table of the command itself names a field that it does not have, or
+            a value has the wrong type.
+    """
+    types = {field.name: field for field in dataclasses.fields(config_class)}
+    values: dict[str, Any] = {}
+    for position, table in enumerate(tables):
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                continue
+            if key in types:
+                values[key] = _converted(key, value, types[key].default)
+            elif position > 0:
+                raise ConfigError(
+                    f"recipe: {config_class.__name__} has no field {key!r}; fields are"
+                    f" {', '.join(types)}"
+                )
+    return config_class(**values)
+
+
+def _converted(key: str, value: Any, default: Any) -> Any:
+    # TOML has no paths and no tuples; None stands for an optional path.
+    if default is None or isinstance(default, Path):
+        if not isinstance(value, str):
+            raise ConfigError(f"recipe: {key} must be a path, not {value!r}")
+        return Path(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    is_number = isinstance(default, float) and isinstance(value, int | float)
+    if type(value) is not type(default) and not (
+        is_number and not isinstance(value, bool)
+    ):
+        raise ConfigError(
+            f"recipe: {key} must be a {type(default).__name__}, not {value!r}"
+        )
+    return value

@@ -1,0 +1,38 @@
+"""Errors of the training side that a user can cause and can mend.
+
+```
+TrainingError
+├── ConfigError         a recipe or flag is wrong; names the field
+├── DataError           a data file is missing or a row is malformed; names file and line
+├── CheckpointError     a model directory is not what the command needs
+├── InfeasibleError     the probe did not converge; export needs an explicit flag
+└── ParityError         the exported graph does not agree with PyTorch
+```
+
+Every message names what was wrong and the remedy. `cli.py` prints it as one line and
+exits with status 2; a traceback means a bug.
+"""
+
+
+class TrainingError(Exception):
+    """Base of every error that `diffmask-train` reports without a traceback."""
+
+
+class ConfigError(TrainingError):
+    """A recipe field or a flag has a value that cannot work."""
+
+
+class DataError(TrainingError):
+    """A data file is missing, unreadable, or holds a malformed row."""
+
+
+class CheckpointError(TrainingError):
+    """A model directory or training checkpoint is not what the command needs."""
+
+
+class InfeasibleError(TrainingError):
+    """A probe breaks its constraint or has collapsed, so it is not exported."""
+
+
+class ParityError(TrainingError):
+    """The exported graph and PyTorch disagree by more than the tolerance."""

@@ -1,0 +1,135 @@
+"""The model card: a bundle's README.md, written from its manifest and nothing else."""
+
+from diffmask_service.bundle import Graph, Manifest, ProbeReport
+
+
+def write_card(manifest: Manifest) -> str:
+    """Return the model card as Markdown."""
+    parts = [
+        _header(manifest),
+        *(
+            _probe(kind, manifest.probes[kind])
+            for kind in ("input", "hidden")
+            if kind in manifest.probes
+        ),
+        _graphs(manifest),
+        _provenance(manifest),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _header(manifest: Manifest) -> str:
+    return f"""# {manifest.id}, version {manifest.version}
+
+A text classifier that explains itself: labels {_list(manifest.labels)}, up to
+{manifest.max_tokens} tokens, {len(manifest.states)} states. Served by `diffmask serve`.
+
+| | |
+| --- | --- |
+| pretrained model | {manifest.provenance.base_model} |
+| data | {manifest.provenance.data} |
+| accuracy | {_share(manifest.accuracy)} |
+| macro F1 | {_share(manifest.macro_f1)} |
+
+An expected gate value is the probability that a gate is not zero. An *input gate* says how
+sure the model is, having read up to a state, that a token must be kept; a *hidden gate*
+says whether that state itself is needed for the prediction. Values near 0 mean that the
+prediction stays the same without it, as the figures below measure; they do not mean that a
+person would find it unimportant."""
+
+
+def _probe(kind: str, report: ProbeReport) -> str:
+    noun = "input tokens" if kind == "input" else "hidden states"
+    verdict = "feasible" if report.is_feasible else "**not feasible**"
+    forced = ", **exported on demand all the same**" if report.forced else ""
+    stages = ", ".join(
+        f"{stage} {seconds:.0f} s" for stage, seconds in report.seconds_by_stage.items()
+    )
+    rows = "\n".join(
+        f"| {s.state} | {1 - s.kept_share:.1%} | {s.agreement:.1%} | {s.divergence:.3f}"
+        f" | {s.violation_rate:.1%} | {_share(s.accuracy)} | {_share(s.macro_f1)} |"
+        for s in report.states
+    )
+    return f"""## Masks of {noun}
+
+Hard masks on {report.num_texts} texts, in PyTorch; means over states. Verdict on the
+validation texts: {verdict}{forced}, with a margin of {report.margin} nats.
+
+| | |
+| --- | --- |
+| {noun} masked | {report.masked_share:.1%} |
+| predictions kept | {report.agreement:.1%} |
+| macro F1, unmasked to masked | {_share(report.macro_f1_before)} to \
+{_share(report.macro_f1_after)} |
+| accuracy, unmasked to masked | {_share(report.accuracy_before)} to \
+{_share(report.accuracy_after)} |
+| divergence | {report.divergence:.3f} nats |
+| texts over the margin | {report.violation_rate:.1%} |
+| time of the fit | {report.fit_seconds / 60:.1f} minutes ({stages}) |
+
+| state | masked | predictions kept | divergence | over margin | accuracy | macro F1 |
+| --- | --- | --- | --- | --- | --- | --- |
+{rows}"""
+
+
+def _graphs(manifest: Manifest) -> str:
+    parity = manifest.parity
+    lines = [
+        "## Graphs",
+        "",
+        "The fp32 graph against PyTorch, on inputs of"
+        f" {_list(str(n) for n in parity.lengths)} tokens, alone and batched: logits"
+        f" within {parity.max_logit_difference:.1e}, gates within"
+        f" {parity.max_gate_difference:.1e} (allowed {parity.tolerance:.0e}).",
+    ]
+    for precision, graph in manifest.graphs.items():
+        lines += ["", _graph(precision, graph)]
+    return "\n".join(lines)
+
+
+def _graph(precision: str, graph: Graph) -> str:
+    text = f"### {precision}\n\nFused attentions: {graph.fused_attentions}."
+    if graph.fidelity is not None:
+        fidelity = graph.fidelity
+        text += (
+            f" Against the fp32 graph on {fidelity.num_texts} texts: label agreement"
+            f" {fidelity.label_agreement:.2%}, rank correlation"
+            f" {fidelity.input_gate_rank_correlation:.4f} of input gates and"
+            f" {fidelity.hidden_gate_rank_correlation:.4f} of hidden gates, largest gate"
+            f" difference {fidelity.max_gate_difference:.3f}, largest logit difference"
+            f" {fidelity.max_logit_difference:.3f}."
+        )
+    if graph.input_masks:
+        states = graph.input_masks
+        masked = 1 - sum(s.kept_share for s in states) / len(states)
+        kept = sum(s.agreement for s in states) / len(states)
+        text += (
+            f"\n\nThis graph's own input masks, run through its `keep` input: {masked:.1%}"
+            f" of input tokens masked, {kept:.1%} of predictions kept, means over states;"
+            f" accuracy unmasked {_share(graph.accuracy)}, macro F1"
+            f" {_share(graph.macro_f1)} unmasked, {_share(_mean_f1(graph))} masked."
+        )
+    return text
+
+
+def _mean_f1(graph: Graph) -> float | None:
+    scores = [state.macro_f1 for state in graph.input_masks]
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _provenance(manifest: Manifest) -> str:
+    provenance = manifest.provenance
+    packages = ", ".join(f"{k} {v}" for k, v in provenance.packages.items())
+    return f"""## Provenance
+
+Exported {provenance.created} on {provenance.processor}, with {packages}. The settings of
+every step are in `manifest.json`."""
+
+
+def _share(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"
+
+
+def _list(names: object) -> str:
+    return ", ".join(names)  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""A bundle checked against the classifier and the probes that it was made from."""
+
+from collections.abc import Iterator
+from typing import get_args
+
+import numpy as np
+
+from diffmask_service.bundle import Bundle, check_graph, read_bundle
+from diffmask_training.batches import Encoding
+from diffmask_training.checkpoint import load_probe
+from diffmask_training.classifier import load_classifier
+from diffmask_training.config import VerifyConfig
+from diffmask_training.errors import ParityError
+from diffmask_training.export.onnx import export_graph
+from diffmask_training.export.precision import store_weights_in_8_bits
+from diffmask_training.export.runtime import GraphRuntime
+from diffmask_training.export.verify import LENGTHS, TOLERANCE, check_parity
+from diffmask_training.export.write import build_module
+from diffmask_training.probes import ProbeKind
+
+
+def verify_bundle(config: VerifyConfig) -> Iterator[str]:
+    """Check a bundle from its bytes up; yields a line for each check that passed.
+
+    The fp32 graph is derived again and held against PyTorch; every graph of the bundle is
+    then held against the same graph derived again.
+
+    Args:
+        config: The bundle, the classifier and the probes.
+
+    Raises:
+        BundleError: The bundle itself is damaged.
+        CheckpointError: The classifier or a probe cannot be read.
+        ParityError: Some graph gives other values.
+    """
+    bundle = read_bundle(config.bundle)
+    yield f"{len(bundle.manifest.files)} digests, digest {bundle.digest}"
+    for graph in bundle.manifest.graphs.values():
+        check_graph(bundle.files[graph.file], bundle.manifest, graph.file)
+        yield f"{graph.file}: self-contained, inputs and outputs as in the manifest"
+    classifier = load_classifier(config.checkpoint)
+    fitted = {kind: load_probe(config.probes, kind) for kind in get_args(ProbeKind)}
+    module = build_module(classifier, fitted)
+    size = len(classifier.tokenizer)
+    model = export_graph(module, vocabulary_size=size)
+    parity = check_parity(
+        module,
+        _runtime(bundle, model.SerializeToString()),
+        vocabulary_size=size,
+        max_tokens=bundle.manifest.max_tokens,
+        pad_id=classifier.tokenizer.pad_token_id,
+    )
+    yield (
+        f"fp32 graph against PyTorch: logits within {parity.max_logit_difference:.1e},"
+        f" gates within {parity.max_gate_difference:.1e}"
+    )
+    derived = {"fp32": model, "w8": store_weights_in_8_bits(model)}
+    for precision, graph in bundle.manifest.graphs.items():
+        largest = _largest_difference(
+            _runtime(bundle, derived[precision].SerializeToString()),
+            _runtime(bundle, bundle.files[graph.file]),
+            vocabulary_size=size,
+            max_tokens=bundle.manifest.max_tokens,
+        )
+        if not largest <= TOLERANCE:
+            raise ParityError(
+                f"{graph.file}: differs by {largest:.1e} from the graph that this"
+                " classifier and these probes give; they are not what it was made from"
+            )
+        yield f"{graph.file} against the graph derived again: within {largest:.1e}"
+
+
+def _runtime(bundle: Bundle, content: bytes) -> GraphRuntime:
+    manifest = bundle.manifest
+    return GraphRuntime(
+        content, states=manifest.states, threshold=manifest.gates.hard_mask_threshold
+    )
+
+
+def _largest_difference(
+    left: GraphRuntime,
+    right: GraphRuntime,
+    *,
+    vocabulary_size: int,
+    max_tokens: int,
+) -> float:
+    generator = np.random.default_rng(3)
+    largest = 0.0
+    for length in (n for n in LENGTHS if n <= max_tokens):
+        ids = generator.integers(1, vocabulary_size, length).tolist()
+        text = Encoding(input_ids=tuple(ids), token_type_ids=(0,) * length, label=-1)
+        one, other = left.run(text), right.run(text)
+        for name in ("logits", "input_gates", "hidden_gates"):
+            difference = np.abs(getattr(one, name) - getattr(other, name)).max()
+            largest = max(largest, float(difference))
+    return largest

@@ -1,0 +1,92 @@
+"""A graph under ONNX Runtime, one text at a time, as the service runs it on a CPU."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from diffmask_training.batches import Encoding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphOutputs:
+    """What the graph gives for one text.
+
+    Attributes:
+        logits: `[labels]` float32.
+        input_gates: `[layers, tokens]` float32 in [0, 1].
+        hidden_gates: `[layers, tokens]` float32 in [0, 1].
+    """
+
+    logits: NDArray[np.float32]
+    input_gates: NDArray[np.float32]
+    hidden_gates: NDArray[np.float32]
+
+
+class GraphRuntime:
+    """An ONNX graph that is ready to run.
+
+    Attributes:
+        states: Names of the states, the `layers` axis.
+        threshold: A token is kept when its gate is at least this.
+    """
+
+    def __init__(
+        self, content: bytes, *, states: Sequence[str], threshold: float
+    ) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"]
+        )
+        self.states = tuple(states)
+        self.threshold = threshold
+
+    def run(
+        self, encoding: Encoding, keep: NDArray[np.bool_] | None = None
+    ) -> GraphOutputs:
+        """Run one text unpadded.
+
+        Args:
+            encoding: The text.
+            keep: `[tokens]` bool. Tokens whose word embedding is kept; all when None.
+        """
+        input_ids = np.array([encoding.input_ids], dtype=np.int64)
+        if keep is None:
+            keep = np.ones(input_ids.shape[1], dtype=np.bool_)
+        logits, input_gates, hidden_gates = self.run_batch(
+            input_ids,
+            np.ones_like(input_ids),
+            np.array([encoding.token_type_ids], dtype=np.int64),
+            keep[None].astype(np.float32),
+        )
+        return GraphOutputs(
+            logits=logits[0], input_gates=input_gates[0], hidden_gates=hidden_gates[0]
+        )
+
+    def run_batch(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        token_type_ids: NDArray[np.int64],
+        keep: NDArray[np.float32],
+    ) -> list[NDArray[np.float32]]:
+        """Run a padded batch, every array `[batch, tokens]`.
+
+        Returns:
+            Logits `[batch, labels]`, input gates and hidden gates, both
+            `[batch, layers, tokens]`; float32.
+        """
+        names = ["logits", "input_gates", "hidden_gates"]
+        outputs: list[NDArray[np.float32]] = self._session.run(
+            names,
+            {
+                "input_ids": input_ids,
+                "attention_mask": attention_mask,
+                "token_type_ids": token_type_ids,
+                "keep": keep,
+            },
+        )
+        return outputs

@@ -1,0 +1,153 @@
+"""The graph against PyTorch on texts of awkward lengths, and against a reduced graph."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from diffmask_service.bundle import GraphFidelity, Parity
+from diffmask_training.batches import Encoding, collate
+from diffmask_training.errors import ParityError
+from diffmask_training.export.graph import FusedModule
+from diffmask_training.export.runtime import GraphOutputs, GraphRuntime
+
+LENGTHS = (3, 4, 17, 128, 512)
+TOLERANCE = 1e-5
+MaskShape = Literal["left", "right", "scattered"]
+
+
+def check_parity(
+    module: FusedModule,
+    runtime: GraphRuntime,
+    *,
+    vocabulary_size: int,
+    max_tokens: int,
+    pad_id: int,
+) -> Parity:
+    """Compare the fp32 graph with PyTorch, each length alone and all in one batch.
+
+    Args:
+        module: What was exported.
+        runtime: The graph.
+        vocabulary_size: Random ids come from below this.
+        max_tokens: Longer lengths are left out, and this one is added.
+        pad_id: Vocabulary index of the padding token.
+
+    Raises:
+        ParityError: Some logit or gate is off by more than the tolerance.
+    """
+    lengths = tuple(sorted({n for n in LENGTHS if n < max_tokens} | {max_tokens}))
+    lengths = tuple(n for n in lengths if n <= max(LENGTHS))
+    generator = np.random.default_rng(0)
+    texts = [
+        Encoding(
+            input_ids=tuple(generator.integers(1, vocabulary_size, n).tolist()),
+            token_type_ids=(0,) * n,
+            label=-1,
+        )
+        for n in lengths
+    ]
+    largest = np.zeros(2)
+    for group in [*([text] for text in texts), texts]:
+        batch = collate(group, pad_id=pad_id)
+        differences = _differences(
+            module, runtime, batch.inputs, batch.attention_mask.bool().numpy()
+        )
+        largest = np.maximum(largest, differences)
+    parity = Parity(
+        lengths=lengths,
+        max_logit_difference=float(largest[0]),
+        max_gate_difference=float(largest[1]),
+        tolerance=TOLERANCE,
+    )
+    if not largest.max() <= TOLERANCE:
+        raise ParityError(
+            f"the graph and PyTorch differ by {largest[0]:.1e} in logits and"
+            f" {largest[1]:.1e} in gates; allowed are {TOLERANCE:.0e}"
+        )
+    return parity
+
+
+def supported_padding(
+    module: FusedModule, runtime: GraphRuntime, *, vocabulary_size: int
+) -> Literal["any", "right"]:
+    """Find out which attention masks the fused attention honours.
+
+    Some fused operators read the mask as a length, silently; so it is tried.
+
+    Raises:
+        ParityError: Not even right padding is honoured.
+    """
+    honoured = {}
+    shapes: tuple[MaskShape, ...] = ("right", "left", "scattered")
+    for shape in shapes:
+        generator = torch.Generator().manual_seed(1)
+        input_ids = torch.randint(1, vocabulary_size, (2, 12), generator=generator)
+        mask = torch.ones_like(input_ids)
+        hidden = {"right": slice(7, 12), "left": slice(0, 5), "scattered": [2, 5, 8]}
+        mask[0, hidden[shape]] = 0
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": mask,
+            "token_type_ids": torch.zeros_like(input_ids),
+        }
+        differences = _differences(module, runtime, inputs, mask.bool().numpy())
+        honoured[shape] = bool(differences.max() <= TOLERANCE)
+    if not honoured["right"]:
+        raise ParityError("the fused attention does not honour right padding")
+    return "any" if all(honoured.values()) else "right"
+
+
+def compare_graphs(
+    reference: Sequence[GraphOutputs], reduced: Sequence[GraphOutputs]
+) -> GraphFidelity:
+    """Compare a reduced-precision graph with the fp32 graph.
+
+    Args:
+        reference: Of the fp32 graph, one entry for each text.
+        reduced: Of the other, over the same texts.
+    """
+    from scipy.stats import spearmanr  # noqa: PLC0415
+
+    def stacked(outputs: Sequence[GraphOutputs], name: str) -> NDArray[np.float32]:
+        return np.concatenate([getattr(output, name).ravel() for output in outputs])
+
+    logits = [np.stack([output.logits for output in s]) for s in (reference, reduced)]
+    pairs = {
+        name: (stacked(reference, name), stacked(reduced, name))
+        for name in ("input_gates", "hidden_gates")
+    }
+    return GraphFidelity(
+        num_texts=len(reference),
+        label_agreement=float(
+            np.mean(logits[0].argmax(axis=-1) == logits[1].argmax(axis=-1))
+        ),
+        input_gate_rank_correlation=float(spearmanr(*pairs["input_gates"]).statistic),
+        hidden_gate_rank_correlation=float(spearmanr(*pairs["hidden_gates"]).statistic),
+        max_gate_difference=max(
+            float(np.abs(left - right).max()) for left, right in pairs.values()
+        ),
+        max_logit_difference=float(np.abs(logits[0] - logits[1]).max()),
+    )
+
+
+@torch.no_grad()
+def _differences(
+    module: FusedModule,
+    runtime: GraphRuntime,
+    inputs: dict[str, torch.Tensor],
+    is_real: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    # Largest differences of logits and of gates at real tokens, under a random `keep`.
+    generator = torch.Generator().manual_seed(2)
+    keep = torch.rand(inputs["input_ids"].shape, generator=generator)
+    arguments = (*inputs.values(), keep)
+    expected = [output.numpy() for output in module(*arguments)]
+    found = runtime.run_batch(*(argument.numpy() for argument in arguments))
+    gates = [
+        np.abs(left - right).swapaxes(1, 2)[is_real].max()
+        for left, right in zip(expected[1:], found[1:], strict=True)
+    ]
+    return np.array([np.abs(expected[0] - found[0]).max(), max(gates)])

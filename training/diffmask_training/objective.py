@@ -1,0 +1,77 @@
+"""The constrained objective of one state: few gates, same prediction.
+
+Minimise the expected share of open gates subject to a divergence within the margin; the
+Lagrangian of that is what the probe descends and the multiplier ascends.
+
+Source: De Cao et al. 2020, section 2.3. The sparsity term is the paper's expected count;
+their code minimises its logarithm, which never saturates for tokens already dropped and
+grows with depth.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+ConstraintKind = Literal["mean", "hinge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """How far a masked prediction may stray.
+
+    Attributes:
+        kind: `mean` bounds the mean divergence of a batch by the margin; `hinge` bounds
+            the mean excess of single texts over the margin by `slack`, so that easy texts
+            cannot pay for hard ones.
+        margin: Allowed divergence, nats, > 0.
+        slack: Allowed mean excess under `hinge`, nats, >= 0.
+    """
+
+    kind: ConstraintKind
+    margin: float
+    slack: float
+
+    def violation(self, divergences: Tensor) -> Tensor:
+        """Return how far the constraint is broken, nats; feasible when not positive.
+
+        Args:
+            divergences: `[batch]` float32. Divergence of each text, nats.
+        """
+        if self.kind == "mean":
+            return divergences.mean() - self.margin
+        return functional.relu(divergences - self.margin).mean() - self.slack
+
+
+def divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of masked from original predictions.
+
+    Args:
+        logits: `[batch, labels]` float32. Of the plain run.
+        masked_logits: `[batch, labels]` float32. Of the masked run.
+
+    Returns:
+        `[batch]` float32, nats, >= 0.
+    """
+    return functional.kl_div(
+        torch.log_softmax(masked_logits, dim=-1),
+        torch.log_softmax(logits, dim=-1),
+        reduction="none",
+        log_target=True,
+    ).sum(dim=-1)
+
+
+def expected_l0(keep_probability: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the expected share of open gates, padding left out.
+
+    Args:
+        keep_probability: `[batch, tokens]` float32 in (0, 1).
+        attention_mask: `[batch, tokens]` 1 for real tokens.
+
+    Returns:
+        Scalar float32 in (0, 1): mean over texts of the mean over their tokens.
+    """
+    mask = attention_mask.to(keep_probability.dtype)
+    return ((keep_probability * mask).sum(dim=-1) / mask.sum(dim=-1)).mean()

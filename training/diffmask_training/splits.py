@@ -1,0 +1,69 @@
+"""Training, validation and test texts of a command, from up to three files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from diffmask_training.config import DataConfig
+from diffmask_training.errors import DataError
+from diffmask_training.records import Record, read_records
+
+_SET_ASIDE = 10  # one text in so many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splits:
+    """The texts by purpose; disjoint when the files are.
+
+    Attributes:
+        train: Texts that parameters are fitted on.
+        validation: Texts that decide among epochs.
+        test: Texts that the reported figures are measured on.
+    """
+
+    train: tuple[Record, ...]
+    validation: tuple[Record, ...]
+    test: tuple[Record, ...]
+
+
+def read_splits(
+    config: DataConfig, labels: Sequence[str], *, phrases: bool = False
+) -> Splits:
+    """Read the files that a command names, setting texts aside for missing ones.
+
+    Args:
+        config: File names, columns and the split seed.
+        labels: Label names in index order.
+        phrases: For sentiment trees, train on every labelled phrase.
+
+    Raises:
+        DataError: A file is missing or malformed, or holds too few texts to set any
+            aside.
+    """
+
+    def read(name: object, *, with_phrases: bool = False) -> list[Record]:
+        path = config.data / str(name)
+        columns = config.columns()
+        return read_records(path, labels=labels, columns=columns, phrases=with_phrases)
+
+    train = read(config.train, with_phrases=phrases)
+    generator = torch.Generator().manual_seed(config.split_seed)
+    order = torch.randperm(len(train), generator=generator).tolist()
+    share = len(train) // _SET_ASIDE
+    held_out: list[list[Record]] = []
+    for name in (config.validation, config.test):
+        if name is not None:
+            held_out.append(read(name))
+            continue
+        if share == 0:
+            raise DataError(
+                f"{config.data / config.train}: holds {len(train)} texts, too few to set"
+                " any aside; name --validation and --test files"
+            )
+        taken, order = order[:share], order[share:]
+        held_out.append([train[index] for index in taken])
+    kept = train if config.validation and config.test else [train[i] for i in order]
+    return Splits(
+        train=tuple(kept), validation=tuple(held_out[0]), test=tuple(held_out[1])
+    )

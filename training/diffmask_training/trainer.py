@@ -1,0 +1,304 @@
+"""The loop over epochs and steps, and nothing but the loop.
+
+One step: capture every state of a batch in one plain run, then one masked run for each
+state whose turn it is; descend on the probe and ascend on those states' multipliers from
+the same figures.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffmask_training.batches import (
+    Encoding,
+    TensorBatch,
+    shuffled_batches,
+    sorted_batches,
+)
+from diffmask_training.config import FitConfig
+from diffmask_training.encoder import Captured, Encoder
+from diffmask_training.hard_concrete import HardConcreteShape
+from diffmask_training.lagrangian import Multipliers
+from diffmask_training.masking import mix, sampled_gates
+from diffmask_training.objective import divergence, expected_l0
+from diffmask_training.probes import Probe
+from diffmask_training.validation import Figures, validate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFigures:
+    """What one masked run showed.
+
+    Attributes:
+        state_index: Which state.
+        kept_share: Expected share of open gates, in (0, 1).
+        divergence: Mean over the batch, nats.
+        violation_rate: Share of texts over the margin, in [0, 1].
+        multiplier: Of that state, after its step.
+    """
+
+    state_index: int
+    kept_share: float
+    divergence: float
+    violation_rate: float
+    multiplier: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Masked:
+    """Some texts with one state replaced, ready to run.
+
+    Attributes:
+        state_index: Whose gates.
+        inputs: Model inputs, each `[batch, tokens]`.
+        original: `[batch, labels]` float32. Logits of the plain run.
+        hidden_state: `[batch, tokens, hidden]` float32. What the model reads.
+        keep_probability: `[batch, tokens]` float32 in (0, 1).
+    """
+
+    state_index: int
+    inputs: dict[str, Tensor]
+    original: Tensor
+    hidden_state: Tensor
+    keep_probability: Tensor
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """`[batch, tokens]` int64, 1 for real tokens."""
+        return self.inputs["attention_mask"]
+
+
+class Trainer:
+    """Everything that changes during a fit.
+
+    Attributes:
+        config: Settings.
+        encoder: The frozen model.
+        probe: What is fitted.
+        multipliers: One for each state.
+        optimizer: AdamW over probe and baselines.
+        generator: Source of all randomness: order, turns, votes.
+        epoch: Epochs done.
+        seconds_by_stage: Wall-clock time by stage, seconds.
+    """
+
+    def __init__(
+        self,
+        config: FitConfig,
+        encoder: Encoder,
+        probe: Probe,
+        *,
+        pad_id: int,
+        total_steps: int,
+    ) -> None:
+        self.config = config
+        self.encoder = encoder
+        self.probe = probe
+        self.pad_id = pad_id
+        self.shape = HardConcreteShape()
+        self.limit = config.limit()
+        self.relaxation = config.relaxation
+        self.multipliers = Multipliers(probe.shape.num_states, config.controller())
+        networks = [p for n, p in probe.named_parameters() if n != "baselines"]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": networks, "lr": config.learning_rate},
+                {"params": [probe.baselines], "lr": config.baseline_learning_rate},
+            ],
+            weight_decay=0.0,
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer,
+            lambda step: _rate(step, total_steps),
+        )
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.epoch = 0
+        self.seconds_by_stage: dict[str, float] = defaultdict(float)
+
+    def train_epoch(
+        self, encodings: Sequence[Encoding]
+    ) -> Iterator[tuple[StepFigures, ...]]:
+        """Pass once over the texts; yields the figures of each step."""
+        batches = shuffled_batches(
+            encodings,
+            batch_size=self.config.batch_size,
+            pad_id=self.pad_id,
+            generator=self.generator,
+        )
+        for batch in batches:
+            yield self.step(batch)
+        self.epoch += 1
+
+    def step(self, batch: TensorBatch) -> tuple[StepFigures, ...]:
+        """Take one primal step, and one dual step for each state.
+
+        Every text is masked at `states_per_text` states. States share the texts out
+        evenly, so that each is seen at every step.
+        """
+        with self._stage("capture"), torch.no_grad(), self._precision():
+            captured = self.encoder.capture(batch.inputs)
+        texts_by_state = self._share_out(len(batch.labels))
+        with self._stage("masked forward"), self._precision():
+            masked = [
+                self._masked(batch, captured, index, texts)
+                for index, texts in texts_by_state.items()
+            ]
+            logits = self._run(masked)
+        with self._stage("backward"):
+            loss = torch.zeros(())
+            figures = []
+            for part, part_logits in zip(masked, logits, strict=True):
+                divergences = divergence(part.original, part_logits)
+                sparsity = expected_l0(part.keep_probability, part.attention_mask)
+                violation = self.limit.violation(divergences)
+                multiplier = self.multipliers.values[part.state_index]
+                loss = loss + sparsity + multiplier * violation
+                self.multipliers.dual_step(part.state_index, violation.item())
+                figures.append(self._figures(part.state_index, sparsity, divergences))
+            (loss / len(masked)).backward()
+        with self._stage("step"):
+            torch.nn.utils.clip_grad_norm_(self.probe.parameters(), 1.0)
+            self.optimizer.step()
+            self.schedule.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return tuple(figures)
+
+    def _masked(
+        self, batch: TensorBatch, captured: Captured, index: int, texts: Tensor
+    ) -> _Masked:
+        states = tuple(state[texts] for state in captured.hidden_states)
+        gates = sampled_gates(
+            self.probe, states, index, self.shape, self.generator, self.relaxation
+        )
+        return _Masked(
+            state_index=index,
+            inputs={name: value[texts] for name, value in batch.inputs.items()},
+            original=captured.logits[texts].float(),
+            hidden_state=mix(self.probe, states, index, gates.values),
+            keep_probability=gates.keep_probability,
+        )
+
+    def _run(self, masked: Sequence[_Masked]) -> list[Tensor]:
+        # Input gates all act on state 0, so one run serves every state.
+        if self.probe.shape.kind == "hidden":
+            return [
+                self.encoder.run_from(
+                    part.inputs, part.state_index, part.hidden_state
+                ).float()
+                for part in masked
+            ]
+        names = masked[0].inputs
+        inputs = {
+            name: torch.cat([part.inputs[name] for part in masked]) for name in names
+        }
+        words = torch.cat([part.hidden_state for part in masked])
+        logits = self.encoder.run_from(inputs, 0, words).float()
+        return list(logits.split([len(part.original) for part in masked]))
+
+    def validate(self, encodings: Sequence[Encoding]) -> Figures:
+        """Validate every state with hard masks."""
+        with self._stage("validation"):
+            return validate(
+                self.encoder,
+                self.probe,
+                sorted_batches(encodings, batch_size=64, pad_id=self.pad_id),
+                shape=self.shape,
+                margin=self.config.margin,
+            )
+
+    @torch.no_grad()
+    def initialise(self, encodings: Sequence[Encoding], mask_id: int) -> None:
+        """Set the probe's statistics and baselines from some training texts.
+
+        Args:
+            encodings: The texts; a few hundred are enough.
+            mask_id: Vocabulary index of the [MASK] token, whose embedding an input
+                baseline starts from. A hidden baseline starts from its state's mean.
+        """
+        sums = torch.zeros(2, self.probe.shape.num_states, self.encoder.hidden_size)
+        num_tokens = 0
+        for batch in sorted_batches(encodings, batch_size=64, pad_id=self.pad_id):
+            captured = self.encoder.capture(batch.inputs)
+            mask = batch.attention_mask.bool()
+            num_tokens += int(mask.sum())
+            for index, state in enumerate(captured.hidden_states):
+                tokens = state[mask].float()
+                sums[0, index] += tokens.sum(dim=0)
+                sums[1, index] += tokens.square().sum(dim=0)
+        mean, square = sums / num_tokens
+        self.probe.mean.copy_(mean)
+        self.probe.scale.copy_((square - mean.square()).clamp(min=1e-8).sqrt())
+        if self.probe.shape.kind == "hidden":
+            self.probe.baselines.copy_(mean)
+        else:
+            words = self.encoder.model.get_input_embeddings()
+            self.probe.baselines.copy_(words.weight[mask_id].unsqueeze(0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on."""
+        return {
+            "probe": self.probe.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "multipliers": self.multipliers.state_dict(),
+            "generator": self.generator.get_state(),
+            "epoch": self.epoch,
+            "seconds_by_stage": dict(self.seconds_by_stage),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        self.probe.load_state_dict(state["probe"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.multipliers.load_state_dict(state["multipliers"])
+        self.generator.set_state(state["generator"])
+        self.epoch = state["epoch"]
+        self.seconds_by_stage.update(state["seconds_by_stage"])
+
+    def _share_out(self, num_texts: int) -> dict[int, Tensor]:
+        # Deal the states out like cards: each round gives every text one state, in an
+        # order that puts every state on as many texts as any other.
+        num_states = self.probe.shape.num_states
+        texts_by_state: dict[int, list[int]] = {i: [] for i in range(num_states)}
+        for _ in range(self.config.states_per_text):
+            texts = torch.randperm(num_texts, generator=self.generator).tolist()
+            first = int(torch.randint(num_states, (), generator=self.generator))
+            for position, text in enumerate(texts):
+                texts_by_state[(first + position) % num_states].append(text)
+        return {i: torch.tensor(t) for i, t in texts_by_state.items() if t}
+
+    def _figures(
+        self, index: int, sparsity: Tensor, divergences: Tensor
+    ) -> StepFigures:
+        return StepFigures(
+            state_index=index,
+            kept_share=float(sparsity.detach()),
+            divergence=float(divergences.detach().mean()),
+            violation_rate=float((divergences > self.config.margin).float().mean()),
+            multiplier=self.multipliers.values[index],
+        )
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(
+            "cpu", torch.bfloat16, enabled=self.config.precision == "bf16"
+        )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds_by_stage[name] += time.perf_counter() - start
+
+
+def _rate(step: int, total_steps: int) -> float:
+    # Falls linearly to a twentieth, so that hard masks settle before they are chosen.
+    return 0.05 + 0.95 * max(1.0 - step / total_steps, 0.0)
