@@ -1,13 +1,12 @@
 """Fitted probes and interrupted fits on disk.
 
 A fitted probe is `probe.safetensors` with `probe.json` beside it: what a user keeps. A
-`resume.pt` holds a whole trainer between two epochs; a fit that goes on from it equals one
-that was never interrupted.
+`resume.pt` holds a whole trainer between two epochs; a fit that goes on from it equals
+one that was never interrupted.
 """
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +93,8 @@ def load_probe(probes: Path, kind: ProbeKind) -> FittedProbe:
         record = FitRecord(**described["record"])
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{directory}: no fitted probe; run `diffmask-train fit --kind {kind}` first"
+            f"{directory}: no fitted probe; run `diffmask-train fit --kind {kind}`"
+            f" first"
         ) from error
     except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
         raise CheckpointError(f"{directory}: not a fitted probe ({error})") from error
@@ -111,7 +111,7 @@ def save_resume(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) 
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f".{_RESUME}"
     torch.save({"trainer": trainer.state_dict(), "progress": dict(progress)}, path)
-    os.replace(path, directory / _RESUME)
+    path.replace(directory / _RESUME)
 
 
 def load_resume(directory: Path, trainer: Trainer) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from diffmask_training.encoder import Encoder
 from diffmask_training.errors import CheckpointError
@@ -49,9 +50,13 @@ def load_classifier(directory: Path) -> Classifier:
     architecture = next(iter(config.get("architectures") or []), "none")
     if not architecture.endswith("ForSequenceClassification"):
         raise CheckpointError(
-            f"{directory}: its architecture is {architecture}, which has no classification"
+            f"{directory}: its architecture is {architecture}, which has no"
+            f" classification"
             " head; fine-tune it first, for example with `diffmask-train finetune`"
         )
+    # The library's own bars and notes say nothing that the checks below do not.
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     model, report = AutoModelForSequenceClassification.from_pretrained(
         directory, output_loading_info=True, use_safetensors=True
     )

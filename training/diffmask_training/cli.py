@@ -1,7 +1,7 @@
 """Commands of `diffmask-train`: parsing and printing only.
 
-Flags come from the settings' own fields. A recipe supplies defaults, a flag goes before it.
-Heavy imports wait until a command is known, so that `--help` answers at once.
+Flags come from the settings' own fields. A recipe supplies defaults, a flag goes before
+it. Heavy imports wait until a command is known, so that `--help` answers at once.
 """
 
 import argparse
@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         service_errors = importlib.import_module("diffmask_service.errors")
     except ModuleNotFoundError as error:
         print(
-            f"diffmask-train: {error.name} is not installed; install the training extra:"
+            f"diffmask-train: {error.name} is not installed; install the training"
+            f" extra:"
             " pip install 'diffmask-service[training]'",
             file=sys.stderr,
         )
@@ -139,7 +140,8 @@ def _parse(name: str, rest: Sequence[str], config_module: Any) -> Any:
         flags = _without_recipe(flags)
     description = (
         f"{config_class.__doc__.partition('Attributes:')[0].strip()}\n\n"
-        "--recipe NAME|FILE supplies defaults: a recipe that ships with the package, or a"
+        "--recipe NAME|FILE supplies defaults: a recipe that ships with the package, or"
+        " a"
         " TOML file."
     )
     return tyro.cli(

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from diffmask_service.bundle import read_bundle
 from rich.console import Console
 from rich.table import Table
 
-from diffmask_service.bundle import read_bundle
 from diffmask_training.batches import encode
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
@@ -71,8 +71,8 @@ def run_fit(config: FitConfig) -> int:
 
 def run_evaluate(config: EvaluateConfig) -> int:
     """Measure masks on the test texts, print a table, write a JSON report."""
-    figures: dict[str, Figures] = {}
-    multipliers: dict[str, tuple[float, ...]] = {}
+    figures: dict[ProbeKind, Figures] = {}
+    multipliers: dict[ProbeKind, tuple[float, ...]] = {}
     if config.bundle is not None:
         bundle = read_bundle(config.bundle)
         figures["input"] = evaluate_bundle(bundle, config)
@@ -87,12 +87,12 @@ def run_evaluate(config: EvaluateConfig) -> int:
             figures[kind] = evaluate_probe(classifier, fitted, tests)
             multipliers[kind] = fitted.record.multipliers
     console = Console()
-    for kind, measured in figures.items():
-        title = f"{kind} gates, hard masks, {measured.num_texts} texts"
-        console.print(figures_table(measured, multipliers[kind], title=title))
+    for name, measured in figures.items():
+        title = f"{name} gates, hard masks, {measured.num_texts} texts"
+        console.print(figures_table(measured, multipliers[name], title=title))
         console.print(_summary(measured))
     if config.report is not None:
-        report = {kind: dataclasses.asdict(f) for kind, f in figures.items()}
+        report = {name: dataclasses.asdict(f) for name, f in figures.items()}
         _write_json(config.report, report)
     return 0
 

@@ -1,8 +1,8 @@
-"""Settings of every command: frozen values with defaults, alike as flags and in recipes.
+"""Settings of every command: frozen values, alike as flags and in recipes.
 
 A recipe is a TOML file with the tables `data`, `finetune`, `fit`, `fit.input`,
-`fit.hidden` and `export`; each command reads the tables that concern it, and a flag goes
-before a recipe.
+`fit.hidden` and `export`; each command reads the tables that concern it, and a flag
+goes before a recipe.
 """
 
 import dataclasses
@@ -29,10 +29,12 @@ class DataConfig:
 
     Attributes:
         data: Folder that the file names below are relative to.
-        train: File to train on: .csv, .tsv, .jsonl, or .txt sentiment trees; .gz allowed.
+        train: File to train on: .csv, .tsv, .jsonl, or .txt sentiment trees; .gz
+            allowed.
         validation: File that decides among epochs. Without one, a tenth of the training
             texts, chosen by the split seed, is set aside.
-        test: File that the reported figures are measured on. Without one, another tenth.
+        test: File that the reported figures are measured on. Without one, another
+            tenth.
         text_column: Column of the text.
         pair_column: Column of the second text of a pair; empty for single texts.
         label_column: Column of the label, its name or its index; empty for unlabelled
@@ -105,8 +107,8 @@ class FitConfig(DataConfig):
             kind.
         kind: What is masked: input tokens or hidden states.
         margin: Allowed divergence of a masked prediction, nats. Larger masks more.
-        constraint: `mean` bounds the batch mean of the divergence by the margin, `hinge`
-            the mean excess of single texts over the margin by the slack.
+        constraint: `mean` bounds the batch mean of the divergence by the margin,
+            `hinge` the mean excess of single texts over the margin by the slack.
         slack: Allowed mean excess under `hinge`, nats.
         tolerance: A probe counts as feasible while no state's validation divergence is
             over the limit by more than this share of it.
@@ -125,8 +127,8 @@ class FitConfig(DataConfig):
         initial_multiplier: First value of every multiplier.
         max_multiplier: Largest value of a multiplier.
         validation_texts: Validation texts used after each epoch; 0 for all.
-        precision: Arithmetic of the model's matrix products while fitting; validation is
-            always in float32.
+        precision: Arithmetic of the model's matrix products while fitting; validation
+            is always in float32.
         seed: Seed of initialisation, order and sampling.
         resume: Go on from the last epoch's checkpoint, if there is one.
     """
@@ -289,8 +291,8 @@ def from_tables(config_class: type[Any], *tables: Mapping[str, Any]) -> Any:
     table that a command does not have.
 
     Raises:
-        ConfigError: A table of the command itself names a field that it does not have, or
-            a value has the wrong type.
+        ConfigError: A table of the command itself names a field that it does not have,
+            or a value has the wrong type.
     """
     types = {field.name: field for field in dataclasses.fields(config_class)}
     values: dict[str, Any] = {}

@@ -2,8 +2,8 @@
 
 State 0 is the output of the word embedding alone, state 1 the input of the first block,
 the rest the outputs of the blocks (L + 2 in all). A state is replaced by a hook on the
-module that makes it; blocks below pass their input through, so that a run from a high state
-costs only what lies above it. The adapter proves itself when it is built.
+module that makes it; blocks below pass their input through, so that a run from a high
+state costs only what lies above it. The adapter proves itself when it is built.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -53,9 +53,9 @@ class Encoder(nn.Module):
                 f"model type {model_type!r} is not supported; supported are"
                 f" {', '.join(SUPPORTED)}"
             )
-        self.model = model.eval().requires_grad_(requires_grad=False)
-        backbone = model.base_model
-        blocks = list(backbone.encoder.layer)
+        self.model = model.requires_grad_(requires_grad=False).train(mode=False)
+        backbone: Any = model.base_model  # torch types every attribute as a tensor too
+        blocks: list[nn.Module] = list(backbone.encoder.layer)
         # The module that makes each state, by index.
         self._sources: list[nn.Module] = [
             backbone.embeddings.word_embeddings,
@@ -148,7 +148,8 @@ class Encoder(nn.Module):
                     )
                 if torch.equal(other, plain):
                     raise CheckpointError(
-                        f"replacing state {self.states[index]} by zeros changes nothing;"
+                        f"replacing state {self.states[index]} by zeros changes"
+                        f" nothing;"
                         " the model does not read it"
                     )
 

@@ -3,7 +3,8 @@
 ```
 TrainingError
 ├── ConfigError         a recipe or flag is wrong; names the field
-├── DataError           a data file is missing or a row is malformed; names file and line
+├── DataError           a data file is missing or a row is malformed; names file and
+line
 ├── CheckpointError     a model directory is not what the command needs
 ├── InfeasibleError     the probe did not converge; export needs an explicit flag
 └── ParityError         the exported graph does not agree with PyTorch

@@ -1,11 +1,12 @@
-"""Figures on the test texts: of fitted probes in PyTorch, or of a bundle's own graph."""
+"""Figures on the test texts: of probes in PyTorch, or of a bundle's own graph."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from diffmask_service.bundle import Bundle
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from diffmask_service.bundle import Bundle
 from diffmask_training.batches import Encoding, sorted_batches
 from diffmask_training.checkpoint import FittedProbe
 from diffmask_training.classifier import Classifier
@@ -48,7 +49,8 @@ def evaluate_graph(
         margin: Allowed divergence, nats.
     """
     states = runtime.states
-    logits, runs = [], [[] for _ in states]
+    logits: list[NDArray[np.float32]] = []
+    runs: list[list[NDArray[np.float32]]] = [[] for _ in states]
     kept: list[list[int]] = [[] for _ in states]
     for encoding in encodings:
         plain = runtime.run(encoding)

@@ -1,4 +1,4 @@
-"""What hard masks do to predictions: figures from plain arrays, whoever ran the model."""
+"""What hard masks do to predictions: figures from the plain arrays of any run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """Fine-tuning of a classifier, so that there is something to explain.
 
 Only for our own recipes and for newcomers without a checkpoint: any fine-tuned Hugging
-Face classifier works with `fit`. The loop is `transformers.Trainer`'s; what is ours is the
-optional random masking of inputs. Masked texts are what the probes will later show the
-model, and a model that never saw one reacts to their oddness rather than to what they
-lack (Hase et al. 2021, "The Out-of-Distribution Problem in Explainability").
+Face classifier works with `fit`. The loop is `transformers.Trainer`'s; what is ours is
+the optional random masking of inputs. Masked texts are what the probes will later show
+the model, and a model that never saw one reacts to their oddness rather than to what
+they lack (Hase et al. 2021, "The Out-of-Distribution Problem in Explainability").
 """
 
 import dataclasses
@@ -24,7 +24,6 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from diffmask_training.config import FinetuneConfig
 from diffmask_training.errors import CheckpointError
@@ -126,8 +125,9 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         data_collator=_TrainOnlyMasking(tokenizer, config, model),
         compute_metrics=_figures,
     )
-    last = get_last_checkpoint(arguments.output_dir) if config.resume else None
-    trainer.train(resume_from_checkpoint=last)
+    checkpoints = config.checkpoint / "checkpoints"
+    can_resume = config.resume and any(checkpoints.glob("checkpoint-*"))
+    trainer.train(resume_from_checkpoint=can_resume)
     figures = trainer.evaluate()
     report = {
         "accuracy": figures["eval_accuracy"],

@@ -1,4 +1,4 @@
-"""Fit one probe: data in, epochs with validation and checkpoints, the best probe out."""
+"""Fit one probe: data in, epochs with validation, the best probe out."""
 
 import csv
 import dataclasses
@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from diffmask_training.batches import encode
+from diffmask_training.batches import Encoding, encode
 from diffmask_training.checkpoint import (
     FitRecord,
     FittedProbe,
@@ -23,6 +22,7 @@ from diffmask_training.checkpoint import (
 )
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import FitConfig
+from diffmask_training.errors import CheckpointError
 from diffmask_training.figures import Figures
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.splits import read_splits
@@ -90,17 +90,56 @@ def fit(config: FitConfig, watcher: Watcher) -> FittedProbe:
     """
     started = time.perf_counter()
     directory = config.probes / config.kind
+    trainer, texts = _prepare(config)
+    kept = load_resume(directory, trainer) if config.resume else None
+    best = None if kept is None else _Best(**kept["best"])
+    seconds_before = 0.0 if kept is None else float(kept["seconds"])
+    watcher.on_start(
+        trainer.encoder.states, math.ceil(len(texts.train) / config.batch_size)
+    )
+    while trainer.epoch < config.epochs:
+        for figures in trainer.train_epoch(texts.train):
+            watcher.on_step(figures)
+        validated = trainer.validate(texts.validation)
+        candidate = _assess(trainer, validated)
+        if best is None or candidate.rank <= best.rank:
+            best = candidate
+        _log(directory / "log.csv", trainer.epoch, validated, candidate.multipliers)
+        seconds = seconds_before + time.perf_counter() - started
+        progress = {"best": dataclasses.asdict(best), "seconds": seconds}
+        save_resume(directory, trainer, progress)
+        watcher.on_epoch(trainer.epoch, validated, candidate.multipliers)
+    if best is None:
+        raise CheckpointError(f"{directory}: the resumed fit has no epoch; delete it")
+    seconds = seconds_before + time.perf_counter() - started
+    fitted = _finished(trainer, best, seconds)
+    save_probe(directory, fitted)
+    return fitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Texts:
+    """Encoded texts of a fit.
+
+    Attributes:
+        train: Texts that the probe is fitted on.
+        validation: Texts that decide among epochs.
+    """
+
+    train: list[Encoding]
+    validation: list[Encoding]
+
+
+def _prepare(config: FitConfig) -> tuple[Trainer, _Texts]:
     classifier = load_classifier(config.checkpoint)
     encoder, tokenizer = classifier.encoder, classifier.tokenizer
     splits = read_splits(config, classifier.labels)
     train = encode(splits.train, tokenizer, config.max_train_tokens)
     validation = encode(splits.validation, tokenizer, config.max_train_tokens)
     if config.validation_texts:
-        order = torch.randperm(
-            len(validation), generator=torch.Generator().manual_seed(config.split_seed)
-        )
-        chosen = order[: config.validation_texts].tolist()
-        validation = [validation[index] for index in chosen]
+        generator = torch.Generator().manual_seed(config.split_seed)
+        order = torch.randperm(len(validation), generator=generator).tolist()
+        validation = [validation[index] for index in order[: config.validation_texts]]
     torch.manual_seed(config.seed)
     probe = Probe(
         ProbeShape(
@@ -111,50 +150,36 @@ def fit(config: FitConfig, watcher: Watcher) -> FittedProbe:
             initial_bias=config.initial_bias,
         )
     )
-    steps = math.ceil(len(train) / config.batch_size)
     trainer = Trainer(
         config,
         encoder,
         probe,
         pad_id=tokenizer.pad_token_id,
-        total_steps=steps * config.epochs,
+        total_steps=math.ceil(len(train) / config.batch_size) * config.epochs,
     )
     trainer.initialise(train[:_STATISTICS_TEXTS], tokenizer.mask_token_id)
-    kept = load_resume(directory, trainer) if config.resume else None
-    best = None if kept is None else _Best(**kept["best"])
-    seconds_before = 0.0 if kept is None else float(kept["seconds"])
-    watcher.on_start(encoder.states, steps)
-    while trainer.epoch < config.epochs:
-        for figures in trainer.train_epoch(train):
-            watcher.on_step(figures)
-        validated = trainer.validate(validation)
-        values = tuple(trainer.multipliers.values)
-        candidate = _assess(config, trainer.epoch, validated, values, probe)
-        if best is None or candidate.rank <= best.rank:
-            best = candidate
-        _log(directory / "log.csv", trainer.epoch, validated, values)
-        seconds = seconds_before + time.perf_counter() - started
-        progress = {"best": dataclasses.asdict(best), "seconds": seconds}
-        save_resume(directory, trainer, progress)
-        watcher.on_epoch(trainer.epoch, validated, values)
-    if best is None:
-        raise AssertionError("a fit has at least one epoch")
-    probe.load_state_dict(best.state)
-    fitted = FittedProbe(
-        probe=probe.eval(),
+    return trainer, _Texts(train=train, validation=validation)
+
+
+def _finished(trainer: Trainer, best: _Best, seconds: float) -> FittedProbe:
+    trainer.probe.load_state_dict(best.state)
+    settings = dataclasses.asdict(trainer.config)
+    return FittedProbe(
+        probe=trainer.probe.train(mode=False),
         record=FitRecord(
             is_feasible=best.is_feasible,
             is_collapsed=best.is_collapsed,
             epoch=best.epoch,
             multipliers=best.multipliers,
-            fit_seconds=seconds_before + time.perf_counter() - started,
+            fit_seconds=seconds,
             seconds_by_stage=dict(trainer.seconds_by_stage),
             processor=f"{processor_name()}, {torch.get_num_threads()} threads",
-            config={k: _plain(v) for k, v in dataclasses.asdict(config).items()},
+            config={
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in settings.items()
+            },
         ),
     )
-    save_probe(directory, fitted)
-    return fitted
 
 
 def processor_name() -> str:
@@ -168,13 +193,8 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _assess(
-    config: FitConfig,
-    epoch: int,
-    figures: Figures,
-    multipliers: tuple[float, ...],
-    probe: Probe,
-) -> _Best:
+def _assess(trainer: Trainer, figures: Figures) -> _Best:
+    config = trainer.config
     is_mean = config.constraint == "mean"
     limit = config.margin if is_mean else config.slack
     breaks = [s.divergence if is_mean else s.excess for s in figures.states]
@@ -182,12 +202,12 @@ def _assess(
     is_feasible = worst <= 1 + config.tolerance
     kept = [state.kept_share for state in figures.states]
     return _Best(
-        epoch=epoch,
+        epoch=trainer.epoch,
         is_feasible=is_feasible,
         is_collapsed=min(kept) < _COLLAPSED_SHARE or min(kept) > 1 - _COLLAPSED_SHARE,
         cost=figures.mean("kept_share") if is_feasible else worst,
-        multipliers=multipliers,
-        state=plain_state(probe),
+        multipliers=tuple(trainer.multipliers.values),
+        state=plain_state(trainer.probe),
     )
 
 
@@ -203,7 +223,3 @@ def _log(
             writer.writerow(["epoch", *names, "multiplier"])
         for state, multiplier in zip(figures.states, multipliers, strict=True):
             writer.writerow([epoch, *dataclasses.astuple(state), multiplier])
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value

@@ -1,7 +1,7 @@
 """The Hard Concrete distribution of one vote; nothing here knows of models.
 
-A binary Concrete variable is stretched to (lower, upper) and clipped to [0, 1], which puts
-point mass at exactly 0. With `upper` at 1 there is none at exactly 1.
+A binary Concrete variable is stretched to (lower, upper) and clipped to [0, 1], which
+puts point mass at exactly 0. With `upper` at 1 there is none at exactly 1.
 
 Source: Louizos et al. 2018, section 3; limits and temperature of De Cao et al. 2020.
 """

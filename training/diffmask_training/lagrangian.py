@@ -1,15 +1,15 @@
 """One Lagrange multiplier per state, moved by a nuPI controller.
 
-The controller answers to the violation itself (integral term) and to how fast its running
-mean changes (proportional term), which damps the oscillation of plain gradient ascent. The
-published settings use RMSprop instead, whose first step throws the multiplier from 1 to 0
-and whose later steps are the same size whatever the violation.
+The controller answers to the violation itself (integral term) and to how fast its
+running mean changes (proportional term), which damps the oscillation of plain gradient
+ascent. The published settings use RMSprop instead, whose first step throws the
+multiplier from 1 to 0 and whose later steps are the same size whatever the violation.
 
 Source: Sohrabi et al. 2024, "On PI Controllers for Updating Lagrange Multipliers in
-Constrained Optimization", algorithm 1. `cooper-optim` has the same controller as a torch
-optimiser over a whole parameter; here each state is visited at its own steps, and a dozen
-lines on numbers say that more plainly than its sparse-gradient path. A test holds the two
-against each other.
+Constrained Optimization", algorithm 1. `cooper-optim` has the same controller as a
+torch optimiser over a whole parameter; here each state is visited at its own steps, and
+a dozen lines on numbers say that more plainly than its sparse-gradient path. A test
+holds the two against each other.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """From votes to gates, and the run of the model under them.
 
 Input gates multiply up: a vote of "drop" at any state is final. Hidden gates do not. A
-gate of an input probe acts on state 0, the word embedding; a hidden gate on its own state.
+gate of an input probe acts on state 0, the word embedding; a hidden gate on its own
+state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,8 +43,9 @@ def sampled_gates(
     hidden_states: Sequence[Tensor],
     state_index: int,
     shape: HardConcreteShape,
+    *,
+    relaxation: Relaxation,
     generator: torch.Generator,
-    relaxation: Relaxation = "soft",
 ) -> Gates:
     """Draw the gates of one state, differentiable in the probe.
 
@@ -52,6 +54,8 @@ def sampled_gates(
         hidden_states: `layers` tensors `[batch, tokens, hidden]`.
         state_index: Whose gates, in [0, num_states).
         shape: Of the votes' distribution.
+        relaxation: `soft` votes as sampled, `straight_through` the same cut to 0 or 1,
+            `deterministic` the hard mask; the last two keep a soft gradient.
         generator: Source of randomness.
     """
     logits = _vote_logits(probe, hidden_states, state_index)
@@ -73,7 +77,7 @@ def hard_gates(
     state_index: int,
     shape: HardConcreteShape,
 ) -> Gates:
-    """Return the deterministic gates of one state: 1 where it is rather kept, else 0."""
+    """Return the deterministic gates of one state: 1 where it is kept, else 0."""
     logits = _vote_logits(probe, hidden_states, state_index)
     keep_probability = log_keep_probability(logits, shape).sum(dim=0).exp()
     values = (keep_probability >= HARD_MASK_THRESHOLD).float()
@@ -84,6 +88,7 @@ def masked_logits(
     encoder: Encoder,
     inputs: Mapping[str, Tensor],
     captured: Captured,
+    *,
     probe: Probe,
     state_index: int,
     gates: Tensor,
@@ -118,8 +123,8 @@ def mix(
         gates: `[batch, tokens]` float32 in [0, 1].
 
     Returns:
-        `[batch, tokens, hidden]` float32, in place of state 0 for an input probe, of the
-        gates' own state for a hidden probe.
+        `[batch, tokens, hidden]` float32, in place of state 0 for an input probe, of
+        the gates' own state for a hidden probe.
     """
     site = 0 if probe.shape.kind == "input" else state_index
     gate = gates.unsqueeze(-1)  # [batch, tokens, 1]

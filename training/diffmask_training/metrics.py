@@ -17,8 +17,8 @@ def accuracy(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> flo
 def macro_f1(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
     """Return the unweighted mean over classes of F1, in [0, 1].
 
-    Computed once over the whole data set. A class counts when it occurs in either array;
-    one that is never predicted rightly scores 0.
+    Computed once over the whole data set. A class counts when it occurs in either
+    array; one that is never predicted rightly scores 0.
 
     Args:
         predicted: `[batch]` label indices.

@@ -3,9 +3,9 @@
 Minimise the expected share of open gates subject to a divergence within the margin; the
 Lagrangian of that is what the probe descends and the multiplier ascends.
 
-Source: De Cao et al. 2020, section 2.3. The sparsity term is the paper's expected count;
-their code minimises its logarithm, which never saturates for tokens already dropped and
-grows with depth.
+Source: De Cao et al. 2020, section 2.3. The sparsity term is the paper's expected
+count; their code minimises its logarithm, which never saturates for tokens already
+dropped and grows with depth.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Constraint:
 
     Attributes:
         kind: `mean` bounds the mean divergence of a batch by the margin; `hinge` bounds
-            the mean excess of single texts over the margin by `slack`, so that easy texts
-            cannot pay for hard ones.
+            the mean excess of single texts over the margin by `slack`, so that easy
+            texts cannot pay for hard ones.
         margin: Allowed divergence, nats, > 0.
         slack: Allowed mean excess under `hinge`, nats, >= 0.
     """

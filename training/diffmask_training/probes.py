@@ -1,18 +1,19 @@
 """Probes: one small network per state, from hidden states to gate logits.
 
-Input probe of state k: `bound * tanh(MLP([h_0; h_k])) + bias`; hidden probe: the same on
-`h_k` alone. Each state is standardised first with fixed statistics of the training texts:
-the look-up output is an order of magnitude smaller than what layer norms put out, and
-without this its probe hardly moves. The statistics are folded into the weights at export.
+Input probe of state k: `bound * tanh(MLP([h_0; h_k])) + bias`; hidden probe: the same
+on `h_k` alone. Each state is standardised first with fixed statistics of the training
+texts: the look-up output is an order of magnitude smaller than what layer norms put
+out, and without this its probe hardly moves. The statistics are folded into the weights
+at export.
 
-Source: De Cao et al. 2020, appendix; the bounded gate is in their code, not in the text.
-Deviations: the standardisation, and an initial bias of 3 instead of 5, from which the
-gates can close within a few hundred steps.
+Source: De Cao et al. 2020, appendix; the bounded gate is in their code, not in the
+text. Deviations: the standardisation, and an initial bias of 3 instead of 5, from which
+the gates can close within a few hundred steps.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +48,8 @@ class Probe(nn.Module):
 
     Attributes:
         shape: Sizes.
-        baselines: `[1 or layers, hidden]` float32. One word embedding for an input probe,
-            one state each for a hidden probe.
+        baselines: `[1 or layers, hidden]` float32. One word embedding for an input
+            probe, one state each for a hidden probe.
         mean: `[layers, hidden]` float32. Mean of each state over the training tokens.
         scale: `[layers, hidden]` float32. Its standard deviation.
     """
@@ -90,9 +91,14 @@ class Probe(nn.Module):
         if self.shape.kind == "input":
             words = self._standardised(hidden_states, 0)
             features = torch.cat([words, features], dim=-1)
-        inner = torch.tanh(self.first[state_index](features))
-        outer = self.second[state_index](inner).squeeze(-1)
+        first, second = self.layers(state_index)
+        outer = second(torch.tanh(first(features))).squeeze(-1)
         return self.shape.bound * torch.tanh(outer) + self.bias[state_index]
+
+    def layers(self, state_index: int) -> tuple[nn.Linear, nn.Linear]:
+        """Return both layers of one state's network."""
+        first, second = self.first[state_index], self.second[state_index]
+        return cast(nn.Linear, first), cast(nn.Linear, second)
 
     def baseline(self, state_index: int) -> Tensor:
         """Return the `[hidden]` vector that replaces a masked entry of one state."""

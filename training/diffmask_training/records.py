@@ -62,7 +62,8 @@ def read_records(
             trees, two labels mean negative and positive without the neutral roots, five
             mean the tree's own classes.
         columns: Column names; not used for trees.
-        phrases: For trees, whether to add every labelled phrase, each distinct text once.
+        phrases: For trees, whether to add every labelled phrase, each distinct text
+            once.
 
     Raises:
         DataError: The file is missing, empty, of an unknown format, or has a malformed
@@ -77,7 +78,8 @@ def read_records(
     }
     if suffix not in readers:
         raise DataError(
-            f"{path}: unknown data format {suffix!r}; use .csv, .tsv, .jsonl, or .txt for"
+            f"{path}: unknown data format {suffix!r}; use .csv, .tsv, .jsonl, or .txt"
+            f" for"
             " sentiment trees, each optionally with .gz"
         )
     records = list(readers[suffix](_read_text(path)))
@@ -123,7 +125,8 @@ def _delimited(
             where = f"{path}, line {reader.line_num}"
             if None in row or None in row.values():
                 raise DataError(
-                    f"{where}: the row does not have {len(reader.fieldnames or [])} fields"
+                    f"{where}: the row does not have {len(reader.fieldnames or [])}"
+                    f" fields"
                 )
             yield _record(row, where, labels, columns)
     except csv.Error as error:
@@ -179,7 +182,8 @@ def _label(
         if 0 <= index < len(labels):
             return index
     raise DataError(
-        f"{where}: label {value!r} is out of range; use one of {list(labels)} or an index"
+        f"{where}: label {value!r} is out of range; use one of {list(labels)} or an"
+        f" index"
         f" from 0 to {len(labels) - 1}"
     )
 
@@ -196,7 +200,8 @@ def _trees(
         index_by_class = {c: c for c in range(5)}
     else:
         raise DataError(
-            f"{path}: sentiment trees have 2 or 5 labels, the recipe names {len(labels)}"
+            f"{path}: sentiment trees have 2 or 5 labels, the recipe names"
+            f" {len(labels)}"
         )
     seen: set[str] = set()
     for nodes in read_trees(text, path):

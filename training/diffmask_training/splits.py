@@ -58,7 +58,8 @@ def read_splits(
             continue
         if share == 0:
             raise DataError(
-                f"{config.data / config.train}: holds {len(train)} texts, too few to set"
+                f"{config.data / config.train}: holds {len(train)} texts, too few to"
+                f" set"
                 " any aside; name --validation and --test files"
             )
         taken, order = order[:share], order[share:]

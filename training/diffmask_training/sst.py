@@ -1,7 +1,7 @@
-"""Stanford Sentiment Treebank: bracketed trees to labelled phrases.
+r"""Stanford Sentiment Treebank: bracketed trees to labelled phrases.
 
 Source: Socher et al. 2013; one tree a line, every node `(label children)`, every leaf
-`(label token)`, brackets inside the text written `-LRB-` and `-RRB-`, a slash `\\/`.
+`(label token)`, brackets inside the text written `-LRB-` and `-RRB-`, a slash `\/`.
 """
 
 import re
@@ -44,8 +44,8 @@ def read_trees(text: str, path: Path) -> Iterator[list[Node]]:
 
 
 def _nodes(line: str, where: str) -> list[Node]:
-    # Each open node is (sentiment, index of its first token, place in the result); places
-    # are taken on the way down, so that the root comes first.
+    # Each open node is (sentiment, index of its first token, place in the result);
+    # places are taken on the way down, so that the root comes first.
     tokens: list[str] = []
     opened: list[tuple[int, int, int]] = []
     nodes: list[Node | None] = []

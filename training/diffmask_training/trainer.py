@@ -1,8 +1,8 @@
 """The loop over epochs and steps, and nothing but the loop.
 
 One step: capture every state of a batch in one plain run, then one masked run for each
-state whose turn it is; descend on the probe and ascend on those states' multipliers from
-the same figures.
+state whose turn it is; descend on the probe and ascend on those states' multipliers
+from the same figures.
 """
 
 import time
@@ -23,12 +23,13 @@ from diffmask_training.batches import (
 )
 from diffmask_training.config import FitConfig
 from diffmask_training.encoder import Captured, Encoder
+from diffmask_training.figures import Figures
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.lagrangian import Multipliers
 from diffmask_training.masking import mix, sampled_gates
 from diffmask_training.objective import divergence, expected_l0
 from diffmask_training.probes import Probe
-from diffmask_training.validation import Figures, validate
+from diffmask_training.validation import validate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +162,7 @@ class Trainer:
                 loss = loss + sparsity + multiplier * violation
                 self.multipliers.dual_step(part.state_index, violation.item())
                 figures.append(self._figures(part.state_index, sparsity, divergences))
-            (loss / len(masked)).backward()
+            torch.autograd.backward(loss / len(masked))
         with self._stage("step"):
             torch.nn.utils.clip_grad_norm_(self.probe.parameters(), 1.0)
             self.optimizer.step()
@@ -174,7 +175,12 @@ class Trainer:
     ) -> _Masked:
         states = tuple(state[texts] for state in captured.hidden_states)
         gates = sampled_gates(
-            self.probe, states, index, self.shape, self.generator, self.relaxation
+            self.probe,
+            states,
+            index,
+            self.shape,
+            relaxation=self.relaxation,
+            generator=self.generator,
         )
         return _Masked(
             state_index=index,
@@ -199,7 +205,7 @@ class Trainer:
         }
         words = torch.cat([part.hidden_state for part in masked])
         logits = self.encoder.run_from(inputs, 0, words).float()
-        return list(logits.split([len(part.original) for part in masked]))
+        return list(torch.split(logits, [len(part.original) for part in masked]))
 
     def validate(self, encodings: Sequence[Encoding]) -> Figures:
         """Validate every state with hard masks."""

@@ -41,7 +41,14 @@ def validate(
         plain.append(captured.logits.numpy())
         for index in range(num_states):
             gates = hard_gates(probe, captured.hidden_states, index, shape).values
-            logits = masked_logits(encoder, batch.inputs, captured, probe, index, gates)
+            logits = masked_logits(
+                encoder,
+                batch.inputs,
+                captured,
+                probe=probe,
+                state_index=index,
+                gates=gates,
+            )
             kept = (gates * batch.attention_mask).sum(dim=-1)
             masked[index].append(
                 MaskedRun(logits=logits.numpy(), num_kept=kept.long().numpy())

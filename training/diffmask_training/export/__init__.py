@@ -1,1 +1,1 @@
-"""From a checkpoint and its probes to a bundle: one fused graph, checked and described."""
+"""From a checkpoint and its probes to a bundle: one fused graph, checked."""

@@ -31,11 +31,11 @@ A text classifier that explains itself: labels {_list(manifest.labels)}, up to
 | accuracy | {_share(manifest.accuracy)} |
 | macro F1 | {_share(manifest.macro_f1)} |
 
-An expected gate value is the probability that a gate is not zero. An *input gate* says how
-sure the model is, having read up to a state, that a token must be kept; a *hidden gate*
-says whether that state itself is needed for the prediction. Values near 0 mean that the
-prediction stays the same without it, as the figures below measure; they do not mean that a
-person would find it unimportant."""
+An expected gate value is the probability that a gate is not zero. An *input gate* says
+how sure the model is, having read up to a state, that a token must be kept; a *hidden
+gate* says whether that state itself is needed for the prediction. Values near 0 mean
+that the prediction stays the same without it, as the figures below measure; they do not
+mean that a person would find it unimportant."""
 
 
 def _probe(kind: str, report: ProbeReport) -> str:
@@ -95,7 +95,8 @@ def _graph(precision: str, graph: Graph) -> str:
             f" Against the fp32 graph on {fidelity.num_texts} texts: label agreement"
             f" {fidelity.label_agreement:.2%}, rank correlation"
             f" {fidelity.input_gate_rank_correlation:.4f} of input gates and"
-            f" {fidelity.hidden_gate_rank_correlation:.4f} of hidden gates, largest gate"
+            f" {fidelity.hidden_gate_rank_correlation:.4f} of hidden gates, largest"
+            f" gate"
             f" difference {fidelity.max_gate_difference:.3f}, largest logit difference"
             f" {fidelity.max_logit_difference:.3f}."
         )
@@ -104,8 +105,10 @@ def _graph(precision: str, graph: Graph) -> str:
         masked = 1 - sum(s.kept_share for s in states) / len(states)
         kept = sum(s.agreement for s in states) / len(states)
         text += (
-            f"\n\nThis graph's own input masks, run through its `keep` input: {masked:.1%}"
-            f" of input tokens masked, {kept:.1%} of predictions kept, means over states;"
+            f"\n\nThis graph's own input masks, run through its `keep` input:"
+            f" {masked:.1%}"
+            f" of input tokens masked, {kept:.1%} of predictions kept, means over"
+            f" states;"
             f" accuracy unmasked {_share(graph.accuracy)}, macro F1"
             f" {_share(graph.macro_f1)} unmasked, {_share(_mean_f1(graph))} masked."
         )
@@ -123,8 +126,8 @@ def _provenance(manifest: Manifest) -> str:
     packages = ", ".join(f"{k} {v}" for k, v in provenance.packages.items())
     return f"""## Provenance
 
-Exported {provenance.created} on {provenance.processor}, with {packages}. The settings of
-every step are in `manifest.json`."""
+Exported {provenance.created} on {provenance.processor}, with {packages}. The settings
+of every step are in `manifest.json`."""
 
 
 def _share(value: float | None) -> str:

@@ -1,8 +1,8 @@
 """The fused inference module: logits and every gate from one forward pass.
 
 Standardisation and weight norms are folded into plain weights, and the two probes of a
-state are merged: the look-up half of all input probes is one product, the other half of an
-input probe and the hidden probe of the same state are another.
+state are merged: the look-up half of all input probes is one product, the other half of
+an input probe and the hidden probe of the same state are another.
 """
 
 import torch
@@ -49,12 +49,12 @@ class FusedModule(nn.Module):
             input_ids: `[batch, tokens]` int64.
             attention_mask: `[batch, tokens]` int64, 1 for real tokens.
             token_type_ids: `[batch, tokens]` int64.
-            keep: `[batch, tokens]` float32. 1 keeps a token's word embedding, 0 puts the
-                baseline in its place.
+            keep: `[batch, tokens]` float32. 1 keeps a token's word embedding, 0 puts
+                the baseline in its place.
 
         Returns:
-            Logits `[batch, labels]`, expected input gate values and expected hidden gate
-            values, both `[batch, layers, tokens]` in [0, 1]; all float32.
+            Logits `[batch, labels]`, expected input gate values and expected hidden
+            gate values, both `[batch, layers, tokens]` in [0, 1]; all float32.
         """
         mixing = keep.unsqueeze(-1)  # [batch, tokens, 1]
         captured = self.encoder.capture(
@@ -66,7 +66,8 @@ class FusedModule(nn.Module):
             lambda words: mixing * words + (1 - mixing) * self.baseline,
         )
         input_logits, hidden_logits = self.gates(captured.hidden_states)
-        # A cumulative product has no ONNX form; the sum of logarithms has, and is stable.
+        # A cumulative product has no ONNX form; the sum of logarithms has, and is
+        # stable.
         votes = log_keep_probability(input_logits, self.shape)
         input_gates = torch.exp(torch.cumsum(votes, dim=1))
         hidden_gates = torch.exp(log_keep_probability(hidden_logits, self.shape))
@@ -118,10 +119,8 @@ class MergedProbes(nn.Module):
         words = self.words(hidden_states[0]).split(self.bottleneck, dim=-1)
         outer = []
         for index, state in enumerate(hidden_states):
-            mine, hidden = self.first[index](state).split(
-                [self.bottleneck, self.first[index].out_features - self.bottleneck],
-                dim=-1,
-            )
+            both = self.first[index](state)
+            mine, hidden = both.tensor_split([self.bottleneck], dim=-1)
             inner = torch.cat([mine + words[index], hidden], dim=-1)
             outer.append(self.second[index](torch.tanh(inner)))
         logits = torch.tanh(torch.stack(outer, dim=1))  # [batch, layers, tokens, 2]
@@ -132,7 +131,7 @@ class MergedProbes(nn.Module):
 
 def _folded_first(probe: Probe, index: int) -> tuple[Tensor, Tensor]:
     # W ((h - mean) / scale) + b  =  (W / scale) h + (b - (W / scale) mean)
-    layer = probe.first[index]
+    layer, _ = probe.layers(index)
     mean, scale = probe.mean[index], probe.scale[index]
     if probe.shape.kind == "input":
         mean = torch.cat([probe.mean[0], mean])
@@ -142,8 +141,14 @@ def _folded_first(probe: Probe, index: int) -> tuple[Tensor, Tensor]:
 
 
 def _both_outputs(input_probe: Probe, hidden_probe: Probe, index: int) -> nn.Linear:
-    rows = [probe.second[index] for probe in (input_probe, hidden_probe)]
-    weight = torch.block_diag(*(row.weight.detach() for row in rows))
+    rows = [probe.layers(index)[1] for probe in (input_probe, hidden_probe)]
+    upper, lower = (row.weight.detach() for row in rows)
+    weight = torch.cat(
+        [
+            torch.cat([upper, torch.zeros(1, lower.shape[1])], dim=1),
+            torch.cat([torch.zeros(1, upper.shape[1]), lower], dim=1),
+        ]
+    )
     return _linear(weight, torch.cat([row.bias.detach() for row in rows]))
 
 

@@ -4,12 +4,10 @@ import logging
 import warnings
 from collections import Counter
 
-import onnx
 import torch
 from onnx import ModelProto
 from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
-from diffmask_training.errors import CheckpointError
 from diffmask_training.export.graph import FusedModule
 
 OPSET = 20
@@ -27,9 +25,6 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
     Args:
         module: Classifier and probes.
         vocabulary_size: Of the embedding, for the example input.
-
-    Raises:
-        CheckpointError: Not every block's attention was fused.
     """
     # Sizes 0 and 1 would be taken for constants.
     shape = (2, 7)
@@ -54,6 +49,8 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
             dynamic_shapes=tuple({0: batch, 1: tokens} for _ in INPUTS),
             verbose=False,
         )
+        if program is None:
+            raise AssertionError("without a file name the exporter returns the program")
         optimize_for_ort(program.model)
     model: ModelProto = program.model_proto
     return model

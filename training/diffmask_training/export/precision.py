@@ -1,9 +1,10 @@
 """Reduced storage: weights in 8 bits, arithmetic in float32.
 
-Each large matrix is stored as int8 with one float32 scale per output channel (or per row
-of a look-up table) and a `Cast` and a `Mul` that restore it. ONNX Runtime folds the two
-when it loads the graph, so a run costs what the float32 graph costs; the file is a quarter.
-`DequantizeLinear` would say the same but is exempt from that folding and would run each time.
+Each large matrix is stored as int8 with one float32 scale per output channel (or per
+row of a look-up table) and a `Cast` and a `Mul` that restore it. ONNX Runtime folds the
+two when it loads the graph, so a run costs what the float32 graph costs; the file is a
+quarter. `DequantizeLinear` would say the same but is exempt from that folding and would
+run each time.
 """
 
 from collections import defaultdict

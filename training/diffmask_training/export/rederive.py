@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import get_args
 
 import numpy as np
-
 from diffmask_service.bundle import Bundle, check_graph, read_bundle
+
 from diffmask_training.batches import Encoding
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
@@ -22,8 +22,8 @@ from diffmask_training.probes import ProbeKind
 def verify_bundle(config: VerifyConfig) -> Iterator[str]:
     """Check a bundle from its bytes up; yields a line for each check that passed.
 
-    The fp32 graph is derived again and held against PyTorch; every graph of the bundle is
-    then held against the same graph derived again.
+    The fp32 graph is derived again and held against PyTorch; every graph of the bundle
+    is then held against the same graph derived again.
 
     Args:
         config: The bundle, the classifier and the probes.

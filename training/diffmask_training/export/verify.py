@@ -1,13 +1,13 @@
-"""The graph against PyTorch on texts of awkward lengths, and against a reduced graph."""
+"""The graph against PyTorch on texts of awkward lengths, and graph against graph."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
+from diffmask_service.bundle import GraphFidelity, Parity
 from numpy.typing import NDArray
 
-from diffmask_service.bundle import GraphFidelity, Parity
 from diffmask_training.batches import Encoding, collate
 from diffmask_training.errors import ParityError
 from diffmask_training.export.graph import FusedModule
@@ -15,7 +15,8 @@ from diffmask_training.export.runtime import GraphOutputs, GraphRuntime
 
 LENGTHS = (3, 4, 17, 128, 512)
 TOLERANCE = 1e-5
-MaskShape = Literal["left", "right", "scattered"]
+# Positions that a mask hides, of twelve.
+_HIDDEN = {"right": range(7, 12), "left": range(5), "scattered": (2, 5, 8)}
 
 
 def check_parity(
@@ -81,13 +82,11 @@ def supported_padding(
         ParityError: Not even right padding is honoured.
     """
     honoured = {}
-    shapes: tuple[MaskShape, ...] = ("right", "left", "scattered")
-    for shape in shapes:
+    for shape, positions in _HIDDEN.items():
         generator = torch.Generator().manual_seed(1)
         input_ids = torch.randint(1, vocabulary_size, (2, 12), generator=generator)
         mask = torch.ones_like(input_ids)
-        hidden = {"right": slice(7, 12), "left": slice(0, 5), "scattered": [2, 5, 8]}
-        mask[0, hidden[shape]] = 0
+        mask[0, list(positions)] = 0
         inputs = {
             "input_ids": input_ids,
             "attention_mask": mask,

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
-
 from diffmask_service.bundle import (
     Bundle,
     Graph,
@@ -23,6 +21,9 @@ from diffmask_service.bundle import (
     StateReport,
     write_bundle,
 )
+from diffmask_service.bundle.manifest import Precision
+from onnx import ModelProto
+
 from diffmask_training.batches import Encoding, encode
 from diffmask_training.checkpoint import FittedProbe, load_probe
 from diffmask_training.classifier import Classifier, load_classifier
@@ -89,10 +90,8 @@ def export(config: ExportConfig) -> Bundle:
     plain = export_graph(module, vocabulary_size=len(classifier.tokenizer))
     parity, padding = _checked(classifier, module, plain)
     models = {"fp32": plain, "w8": store_weights_in_8_bits(plain)}
-    contents = {
-        precision: models[precision].SerializeToString()
-        for precision in ("fp32", *config.precisions)
-    }
+    needed: set[Precision] = {"fp32", *config.precisions}
+    contents = {name: models[name].SerializeToString() for name in needed}
     runtimes = {
         precision: _runtime(classifier, content)
         for precision, content in contents.items()
@@ -101,7 +100,7 @@ def export(config: ExportConfig) -> Bundle:
         precision: [runtime.run(text) for text in tests]
         for precision, runtime in runtimes.items()
     }
-    graphs = {
+    graphs: dict[Precision, Graph] = {
         precision: _described(
             precision,
             evaluate_graph(
@@ -169,7 +168,8 @@ def _refuse_unsound(kind: ProbeKind, fitted: FittedProbe, *, force: bool) -> Non
         return
     what = "has collapsed" if record.is_collapsed else "is not feasible"
     raise InfeasibleError(
-        f"the {kind} probe {what}; fit longer, or with a larger margin, or export it all"
+        f"the {kind} probe {what}; fit longer, or with a larger margin, or export it"
+        f" all"
         " the same with --force, which the manifest then says"
     )
 
@@ -196,10 +196,10 @@ def _checked(
 
 
 def _described(
-    precision: str,
+    precision: Precision,
     figures: Figures,
     fitted: FittedProbe,
-    outputs: Mapping[str, Sequence[GraphOutputs]],
+    outputs: Mapping[Precision, Sequence[GraphOutputs]],
     *,
     fused: int,
 ) -> Graph:
@@ -265,8 +265,9 @@ def _reference(
         mean_gate, kept_share, counts = [], [], []
         for label in range(num_labels):
             gates = [
-                getattr(outputs[i], f"{kind}_gates")
-                for i in np.flatnonzero(predicted == label)
+                getattr(output, f"{kind}_gates")
+                for output, said in zip(outputs, predicted, strict=True)
+                if said == label
             ]
             counts.append(len(gates))
             if not gates:
