@@ -20,6 +20,7 @@ from diffmask_service.transport.grpc.server import (
     GrpcSettings,
     bind,
     build_server,
+    join_address,
 )
 from diffmask_service.transport.http.server import MetricsServer
 
@@ -49,8 +50,7 @@ class Addresses:
     @property
     def grpc_target(self) -> str:
         """What a gRPC client connects to."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.grpc_port}"
+        return join_address(self.host, self.grpc_port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

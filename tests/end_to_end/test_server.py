@@ -143,8 +143,8 @@ def test_a_port_in_use_is_named_with_the_remedy(
         port = taken.getsockname()[1]
         process = launch(tiny_directory, **{setting: port})
         _, log = process.communicate()
-    assert process.returncode == 1
-    assert f"StartError: cannot listen for {purpose} on 127.0.0.1:{port}" in log
+    assert process.returncode == 2
+    assert f"cannot listen for {purpose} on 127.0.0.1:{port}" in log
     assert "--" + setting.replace("_", "-") in log
     assert "Traceback" not in log
 
@@ -152,6 +152,6 @@ def test_a_port_in_use_is_named_with_the_remedy(
 def test_a_missing_bundle_is_named(tmp_path: Path) -> None:
     process = launch(tmp_path / "absent")
     _, log = process.communicate()
-    assert process.returncode == 1
-    assert "BundleError" in log
-    assert "no such directory" in log
+    assert process.returncode == 2
+    assert "absent: no such directory" in log
+    assert "Traceback" not in log

@@ -5,6 +5,8 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2
+
 from diffmask_service.client import AsyncClient, Client
 from diffmask_service.core.values import (
     ExplainOptions,
@@ -24,8 +26,6 @@ from diffmask_service.errors import (
 from diffmask_service.wire.converters import (
     ExplainCall,
 )
-from grpc_health.v1 import health_pb2
-
 from tests.support.replies import is_same, reply
 from tests.support.stub_server import DESCRIPTION, Stub, serving
 

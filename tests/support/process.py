@@ -1,7 +1,7 @@
 """A real server in a process of its own."""
 
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,23 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# Only the start is special: it reports the ports as JSON on the first line.
-_SERVE = """
-import asyncio, dataclasses, json, os, sys
-from diffmask_service.app import serve
-from diffmask_service.config import read_config
-from diffmask_service.errors import DiffMaskError
-from diffmask_service.telemetry import configure_logging
-
-config = read_config(json.loads(sys.argv[1]), os.environ)
-configure_logging(config.log_level)
-def say(addresses):
-    print(json.dumps(dataclasses.asdict(addresses)), flush=True)
-try:
-    asyncio.run(serve(config, on_ready=say))
-except DiffMaskError as error:
-    sys.exit(f"{type(error).__name__}: {error}")
-"""
+_READY = re.compile(r"ready: gRPC on (?P<grpc>\S+), metrics on (?P<metrics>\S+)\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +36,13 @@ class ServerProcess:
 
 def launch(bundle: Path, **flags: object) -> subprocess.Popen[str]:
     """Start a server on ports that the system chooses, and do not wait for it."""
-    values = {"bundle": str(bundle), "grpc_port": 0, "metrics_port": 0} | flags
+    settings = {"bundle": bundle, "grpc_port": 0, "metrics_port": 0} | flags
+    arguments = [
+        f"--{name.replace('_', '-')}={value}" for name, value in settings.items()
+    ]
     environment = {k: v for k, v in os.environ.items() if k[:9] != "DIFFMASK_"}
     return subprocess.Popen(
-        [sys.executable, "-c", _SERVE, json.dumps(values)],
+        [sys.executable, "-m", "diffmask_service", "serve", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -69,15 +56,11 @@ def running_server(bundle: Path, **flags: object) -> Iterator[ServerProcess]:
     process = launch(bundle, **flags)
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
+        ready = _READY.fullmatch(process.stdout.readline())
+        if ready is None:
             raise AssertionError(process.communicate()[1])
-        addresses = json.loads(line)
-        host = addresses["host"]
         yield ServerProcess(
-            process=process,
-            grpc_target=f"{host}:{addresses['grpc_port']}",
-            metrics_url=f"http://{host}:{addresses['metrics_port']}/metrics",
+            process=process, grpc_target=ready["grpc"], metrics_url=ready["metrics"]
         )
     finally:
         process.kill()

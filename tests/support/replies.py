@@ -3,6 +3,7 @@
 from dataclasses import fields, is_dataclass
 
 import numpy as np
+
 from diffmask_service.core.values import (
     Explanation,
     Float32Array,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+
 from diffmask_service.core.values import (
     GateKind,
     ModelDescription,
@@ -23,8 +25,6 @@ from diffmask_service.wire.converters import (
 )
 from diffmask_service.wire.pb import explain_pb2 as pb
 from diffmask_service.wire.pb import explain_pb2_grpc
-from grpc_health.v1 import health, health_pb2_grpc
-
 from tests.support.replies import LABELS, STATES, reply
 
 DESCRIPTION = ModelDescription(

@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
 from diffmask_service.bundle import (
     Bundle,
     Graph,
@@ -25,9 +29,6 @@ from diffmask_service.bundle import (
     StateReport,
     write_bundle,
 )
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 STATES = ("word_embeddings", "embeddings", "block_1")
 LABELS = ("negative", "positive")
@@ -99,9 +100,7 @@ def tiny_tokenizer(*, normalizer: Any = None) -> bytes:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[
-            (token, index_by_token[token]) for token in ("[CLS]", "[SEP]")
-        ],
+        special_tokens=[(token, index_by_token[token]) for token in ("[CLS]", "[SEP]")],
     )
     # As saved after training, where padding and truncation were on.
     tokenizer.enable_padding(length=MAX_TOKENS)
@@ -138,7 +137,7 @@ def tiny_model(inputs: Sequence[str] = INPUTS) -> onnx.ModelProto:
         helper.make_node("Mul", ["gate_of_text", "decays"], ["input_gates"]),
         helper.make_node("Sub", ["one", "input_gates"], ["hidden_gates"]),
     ]
-    gate_shape = ["batch", len(STATES), "tokens"]
+    gate_shape: list[str | int | None] = ["batch", len(STATES), "tokens"]
     graph = helper.make_graph(
         nodes,
         "tiny",

@@ -55,8 +55,8 @@ def load_classifier(directory: Path) -> Classifier:
             " head; fine-tune it first, for example with `diffmask-train finetune`"
         )
     # The library's own bars and notes say nothing that the checks below do not.
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     model, report = AutoModelForSequenceClassification.from_pretrained(
         directory, output_loading_info=True, use_safetensors=True
     )

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from diffmask_service.bundle import read_bundle
 from rich.console import Console
 from rich.table import Table
 
+from diffmask_service.bundle import read_bundle
 from diffmask_training.batches import encode
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier

@@ -107,6 +107,8 @@ class FitConfig(DataConfig):
             kind.
         kind: What is masked: input tokens or hidden states.
         margin: Allowed divergence of a masked prediction, nats. Larger masks more.
+        aim: Share of the margin that training aims at, in (0, 1]. Texts that the
+            classifier was not trained on diverge more than those it was.
         constraint: `mean` bounds the batch mean of the divergence by the margin,
             `hinge` the mean excess of single texts over the margin by the slack.
         slack: Allowed mean excess under `hinge`, nats.
@@ -137,6 +139,7 @@ class FitConfig(DataConfig):
     probes: Path = Path("runs/probes")
     kind: ProbeKind = "input"
     margin: float = 0.1
+    aim: float = 0.7
     constraint: ConstraintKind = "mean"
     slack: float = 0.02
     tolerance: float = 0.25
@@ -148,7 +151,7 @@ class FitConfig(DataConfig):
     baseline_learning_rate: float = 1e-3
     initial_bias: float = 3.0
     bottleneck_size: int = 0
-    integral: float = 0.2
+    integral: float = 0.3
     proportional: float = 5.0
     smoothing: float = 0.9
     initial_multiplier: float = 10.0
@@ -164,6 +167,7 @@ class FitConfig(DataConfig):
             f"{name} must be {rule}, not {getattr(self, name)}"
             for name, rule, is_right in (
                 ("margin", "over 0", self.margin > 0),
+                ("aim", "in (0, 1]", 0 < self.aim <= 1),
                 ("epochs", "at least 1", self.epochs >= 1),
                 ("batch_size", "at least 1", self.batch_size >= 1),
                 ("states_per_text", "at least 1", self.states_per_text >= 1),
@@ -177,8 +181,10 @@ class FitConfig(DataConfig):
             raise ConfigError("; ".join(wrong))
 
     def limit(self) -> Constraint:
-        """Return the constraint as the objective takes it."""
-        return Constraint(kind=self.constraint, margin=self.margin, slack=self.slack)
+        """Return the constraint that training aims at."""
+        return Constraint(
+            kind=self.constraint, margin=self.aim * self.margin, slack=self.slack
+        )
 
     def controller(self) -> NuPI:
         """Return the multipliers' controller."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from diffmask_service.bundle import Bundle
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from diffmask_service.bundle import Bundle
 from diffmask_training.batches import Encoding, sorted_batches
 from diffmask_training.checkpoint import FittedProbe
 from diffmask_training.classifier import Classifier

@@ -130,7 +130,8 @@ def _delimited(
                 )
             yield _record(row, where, labels, columns)
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+        line = reader.reader.line_num
+        raise DataError(f"{path}, line {line}: {error}") from error
 
 
 def _json_lines(

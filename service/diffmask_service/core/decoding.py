@@ -38,8 +38,8 @@ def divergence(full: Float32Array, masked: Float32Array) -> float:
         masked: `[labels]` float32. Logits of the model on the kept tokens.
 
     Source:
-        De Cao et al. 2020, section 2.2: the constraint compares the masked output
-        distribution with the original one, which stands first.
+        De Cao et al. 2020, equation 2: the divergence of the two outputs, with the
+        original one standing first.
     """
     log_full, log_masked = _log_softmax(full), _log_softmax(masked)
     # The sum cannot be negative, but its rounded value can, by some 1e-17.

@@ -5,15 +5,13 @@ prediction and all gates of a text come from one and the same run of the graph.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from diffmask_service.bundle import Bundle, Manifest, Precision, check_graph
-from diffmask_service.core.batching import GROUP_TOKENS
+from diffmask_service.bundle import Bundle
 from diffmask_service.core.explaining import explain_text, masks_to_verify, verify
 from diffmask_service.core.selection import Selection, select
 from diffmask_service.core.values import (
@@ -22,9 +20,7 @@ from diffmask_service.core.values import (
     Float32Array,
     GateKind,
     ModelDescription,
-    ModelIdentity,
     Reply,
-    Task,
     TextInput,
     Timings,
     TokenizedText,
@@ -33,20 +29,11 @@ from diffmask_service.engine.batcher import Batcher, Ran
 from diffmask_service.engine.budget import Permit, TokenBudget
 from diffmask_service.engine.lifecycle import Lifecycle
 from diffmask_service.engine.limits import EngineLimits, check_inputs
-from diffmask_service.engine.selftest import check_selftest, is_exact_in_groups
-from diffmask_service.engine.session import Row, Session
-from diffmask_service.engine.tokenizer import TextTokenizer
-from diffmask_service.errors import (
-    BundleError,
-    NotFound,
-    NotReadyError,
-    OverloadedError,
-)
+from diffmask_service.engine.loading import Loaded, load
+from diffmask_service.engine.session import Row
+from diffmask_service.errors import NotFound, NotReadyError, OverloadedError
 from diffmask_service.telemetry import ModelTelemetry, Telemetry, outcome_of
 
-_LOG = logging.getLogger(__name__)
-# Their activations are not scaled by what else is in the run.
-_GROUPING_PRECISIONS = frozenset({"fp32", "w8"})
 _T = TypeVar("_T")
 
 
@@ -64,26 +51,23 @@ class Engine:
 
     def __init__(
         self,
-        description: ModelDescription,
+        loaded: Loaded,
         *,
-        tokenizer: TextTokenizer,
-        session: Session,
         limits: EngineLimits,
-        max_group_tokens: int,
         telemetry: ModelTelemetry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._description = description
-        self._tokenizer = tokenizer
+        self._description = loaded.description
+        self._tokenizer = loaded.tokenizer
         self._limits = limits
         self._telemetry = telemetry
         self._clock = clock
         self._lifecycle = Lifecycle()
         self._lifecycle.subscribe(lambda ready: telemetry.set_ready(is_ready=ready))
         self._batcher = Batcher(
-            session.run,
+            loaded.session.run,
             num_workers=limits.workers,
-            max_group_tokens=max_group_tokens,
+            max_group_tokens=loaded.max_group_tokens,
             counter=telemetry,
             on_health=self._lifecycle.set_healthy,
             clock=clock,
@@ -118,40 +102,15 @@ class Engine:
             SelfTestError: The graph gives other values than at its export.
             StartError: ONNX Runtime is not installed.
         """
-        manifest = bundle.manifest
-        name = _choose_graph(manifest, precision)
-        content, file = bundle.graph(name), manifest.graphs[name].file
-        check_graph(content, manifest, file)
-        session = Session(content, inputs=manifest.inputs, name=file)
-        tokenizer = TextTokenizer(
-            bundle.files["tokenizer.json"], max_tokens=manifest.max_tokens
-        )
-        rows = check_selftest(
-            bundle.selftest,
-            tokenizer,
-            session,
-            compare_values=name == manifest.default_graph,
-        )
-        description = _describe(bundle, precision=name)
-        max_group_tokens = 0
-        if name in _GROUPING_PRECISIONS:
-            max_group_tokens = GROUP_TOKENS
-            if not is_exact_in_groups(rows, session, max_group_tokens=GROUP_TOKENS):
-                _LOG.warning(
-                    "texts in one run change each other's last bits on this processor;"
-                    " every text runs alone, at a lower throughput for short texts"
-                )
-                max_group_tokens = 0
+        loaded = load(bundle, precision=precision)
+        model = loaded.description
         return cls(
-            description,
-            tokenizer=tokenizer,
-            session=session,
+            loaded,
             limits=limits or EngineLimits(),
-            max_group_tokens=max_group_tokens,
             telemetry=(telemetry or Telemetry()).for_model(
-                description.identity,
-                states=manifest.states,
-                threshold=manifest.gates.hard_mask_threshold,
+                model.identity,
+                states=model.states,
+                threshold=model.hard_mask_threshold,
             ),
         )
 
@@ -403,35 +362,3 @@ async def _all(awaitables: Sequence[Awaitable[_T]]) -> list[_T]:
     finally:
         for future in futures:
             future.cancel()
-
-
-def _choose_graph(manifest: Manifest, precision: str | None) -> Precision:
-    if precision is None:
-        return manifest.default_graph
-    for name in manifest.graphs:
-        if name == precision:
-            return name
-    raise BundleError(
-        f"the bundle has no {precision} graph; it holds {', '.join(manifest.graphs)}"
-    )
-
-
-def _describe(bundle: Bundle, *, precision: Precision) -> ModelDescription:
-    manifest = bundle.manifest
-    return ModelDescription(
-        identity=ModelIdentity(
-            id=manifest.id,
-            version=manifest.version,
-            digest=bundle.digest,
-            precision=precision,
-        ),
-        task=Task(manifest.task),
-        labels=manifest.labels,
-        max_tokens=manifest.max_tokens,
-        states=manifest.states,
-        gates=tuple(GateKind),
-        hard_mask_threshold=manifest.gates.hard_mask_threshold,
-        takes_pairs=manifest.takes_pairs,
-        is_ready=True,
-        manifest_json=manifest.to_json().decode(),
-    )

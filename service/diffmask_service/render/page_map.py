@@ -6,6 +6,9 @@ from diffmask_service.render.report import Report, printable
 from diffmask_service.render.scale import number
 from diffmask_service.render.strip import shaded
 
+# With more states than this, columns are drawn narrower.
+_MANY_STATES = 10
+
 
 def map_table(
     report: Report,
@@ -23,31 +26,31 @@ def map_table(
         is_input: Whether these are input gates, which come with the score and with the
             state from which a token can be dropped.
     """
-    states = [printable(state) for state in report.reply.states]
+    states = tuple(map(printable, report.reply.states))
     droppable_from = report.droppable_from(explanation) if is_input else ()
-    headings = ["", *(["score"] if is_input else []), *states]
-    headings += ["droppable from"] if is_input else []
+    headings = ("", "score", *states, "droppable from") if is_input else ("", *states)
     head = element("tr", *(element("th", _breakable(name)) for name in headings))
     rows = []
-    for index in range(gates.shape[1]):
+    for index, values in enumerate(gates.T.tolist()):
         cells = [_row_name(explanation, index)]
-        if is_input and explanation.scores is not None:
-            cells.append(_cell(float(explanation.scores[index]), "score", "score"))
-        edge = droppable_from[index] if is_input else None
-        for state, name, value in zip(
-            report.reply.states, states, gates[:, index].tolist(), strict=True
-        ):
-            is_kept = value >= report.hard_mask_threshold
-            mark = "kept" if is_kept and not is_input else ""
-            cells.append(_cell(value, name, "edge" if state == edge else mark))
         if is_input:
-            cells.append(_note(edge))
-        rows.append(element("tr", *cells, cls=_row_class(explanation, index)))
+            score = 0.0 if explanation.scores is None else explanation.scores[index]
+            edge = droppable_from[index]
+            cells.append(_cell(float(score), "score", "score"))
+            marks = ["edge" if state == edge else "" for state in report.reply.states]
+            note = [_note(edge)]
+        else:
+            threshold = report.hard_mask_threshold
+            marks = ["kept" if value >= threshold else "" for value in values]
+            note = []
+        cells += map(_cell, values, states, marks)
+        rows.append(element("tr", *cells, *note, cls=_row_class(explanation, index)))
+    kind = "map" if is_input else "map hidden"
     table = element(
         "table",
         element("thead", head),
         element("tbody", *rows),
-        cls="map" if is_input else "map hidden",
+        cls=kind + (" wide" if len(states) > _MANY_STATES else ""),
     )
     return element("div", table, cls="scroll")
 

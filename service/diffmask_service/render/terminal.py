@@ -109,5 +109,5 @@ def _verification(verification: Verification) -> Text:
         style="bold" if verification.is_agreeing else "bold red",
     )
     return line.append(
-        f", {label} {probability:.1%}, {verification.divergence:.3f} nats apart"
+        f", {label} {probability:.1%}, {verification.divergence:.3f} nats"
     )

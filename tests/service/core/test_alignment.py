@@ -84,9 +84,10 @@ def test_equal_word_indices_of_a_pair_are_two_words() -> None:
 def test_a_word_has_the_maximum_of_its_tokens() -> None:
     grouping = group_words(TextInput(text=""), tokenized([-1, 0, 1, 1, -1]))
     gates = np.stack([values(1.0, 0.1, 0.2, 0.3, 1.0), values(1.0, 0.5, 0.4, 0.3, 1.0)])
-    assert grouping.pool(gates).tolist() == np.stack(
-        [values(0.1, 0.3), values(0.5, 0.4)]
-    ).tolist()
+    assert (
+        grouping.pool(gates).tolist()
+        == np.stack([values(0.1, 0.3), values(0.5, 0.4)]).tolist()
+    )
 
 
 def test_a_text_of_specials_alone_has_no_words() -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 
+from diffmask_service.core.decoding import decode
 from diffmask_service.core.explaining import masks_to_verify, verify
 from diffmask_service.core.selection import select
-from diffmask_service.core.decoding import decode
 from diffmask_service.core.values import ExplainOptions
 
 STATES = ("word_embeddings", "block_1")

@@ -2,9 +2,9 @@ import json
 from dataclasses import replace
 
 import numpy as np
+
 from diffmask_service.core.values import Explanation, TextInput
 from diffmask_service.render import Report, render_json
-
 from tests.support.replies import LABELS, STATES, TEXT, bare_explanation, reply
 
 

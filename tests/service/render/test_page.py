@@ -3,9 +3,9 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+
 from diffmask_service.core.values import Explanation, TextInput
 from diffmask_service.render import Report, render_page
-
 from tests.support.replies import (
     LABELS,
     TEXT,

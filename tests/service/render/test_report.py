@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 import pytest
+
 from diffmask_service.core.values import TextInput
 from diffmask_service.render import Report
 from diffmask_service.render.report import printable
-
 from tests.support.replies import LABELS, TEXT, bare_explanation, reply
 
 

@@ -1,8 +1,8 @@
 import pytest
-from diffmask_service.render import scale
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffmask_service.render import scale
 from tests.support.replies import STATES
 
 values = st.floats(min_value=0.0, max_value=1.0)

@@ -3,11 +3,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from diffmask_service.core.values import Explanation, TextInput
-from diffmask_service.render import Report, TerminalView
 from rich.cells import cell_len
 from rich.console import Console
 
+from diffmask_service.core.values import Explanation, TextInput
+from diffmask_service.render import Report, TerminalView
 from tests.support.replies import (
     LABELS,
     STATES,

@@ -4,6 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as stn
+
 from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
@@ -32,10 +36,6 @@ from diffmask_service.wire.converters import (
     request_to_proto,
 )
 from diffmask_service.wire.pb import explain_pb2 as pb
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as stn
-
 from tests.support.replies import bare_explanation, is_same, reply
 
 names = st.text(max_size=8)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import get_args
 
 import numpy as np
-from diffmask_service.bundle import Bundle, check_graph, read_bundle
 
+from diffmask_service.bundle import Bundle, check_graph, read_bundle
 from diffmask_training.batches import Encoding
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier

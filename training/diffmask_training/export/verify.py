@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from diffmask_service.bundle import GraphFidelity, Parity
 from numpy.typing import NDArray
 
+from diffmask_service.bundle import GraphFidelity, Parity
 from diffmask_training.batches import Encoding, collate
 from diffmask_training.errors import ParityError
 from diffmask_training.export.graph import FusedModule

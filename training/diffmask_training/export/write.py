@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx import ModelProto
+
 from diffmask_service.bundle import (
     Bundle,
     Graph,
@@ -22,8 +24,6 @@ from diffmask_service.bundle import (
     write_bundle,
 )
 from diffmask_service.bundle.manifest import Precision
-from onnx import ModelProto
-
 from diffmask_training.batches import Encoding, encode
 from diffmask_training.checkpoint import FittedProbe, load_probe
 from diffmask_training.classifier import Classifier, load_classifier

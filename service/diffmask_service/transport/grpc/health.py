@@ -62,11 +62,14 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         del context
         last = None
         while True:
-            changed, status = self._changed, self._status(request.service)
+            # All three before the message is sent: what changes meanwhile is seen in
+            # the next round.
+            changed, is_closed = self._changed, self._is_closed
+            status = self._status(request.service)
             if status != last:
                 yield health_pb2.HealthCheckResponse(status=status)
                 last = status
-            if self._is_closed:
+            if is_closed:
                 return
             await changed.wait()
 

@@ -77,14 +77,18 @@ def bind(server: grpc.aio.Server, settings: GrpcSettings) -> int:
     Raises:
         StartError: The address cannot be listened on.
     """
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
-        return server.add_insecure_port(f"{host}:{settings.port}")
+        return server.add_insecure_port(join_address(settings.host, settings.port))
     except RuntimeError as error:
         raise StartError(
             f"cannot listen for gRPC on {settings.host}:{settings.port}; free the port"
             " or choose another with --grpc-port"
         ) from error
+
+
+def join_address(host: str, port: int) -> str:
+    """Return a host and a port as gRPC writes them, IPv6 addresses in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _options(settings: GrpcSettings) -> list[tuple[str, int]]:

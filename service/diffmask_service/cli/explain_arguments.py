@@ -1,0 +1,113 @@
+"""The arguments of `diffmask explain`."""
+
+import argparse
+from pathlib import Path
+
+from diffmask_service.cli.arguments import (
+    DEFAULT_SERVER,
+    choices,
+    count,
+    names,
+    seconds,
+)
+from diffmask_service.core.values import GateKind
+
+STDIN = "-"
+NO_GATES = "none"
+# A server takes a bounded number of texts in one request, 32 unless told otherwise.
+TEXTS_PER_CALL = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.description = (
+        "Predict a text and show why: which tokens each state of the model still needs."
+    )
+    parser.add_argument(
+        "text",
+        metavar="TEXT",
+        help="The text; - reads texts from standard input, one a line.",
+    )
+    parser.add_argument(
+        "--pair", metavar="TEXT", help="Second text, for models of text pairs. [none]"
+    )
+    _add_places(parser)
+    _add_options(parser)
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="Also write one web page that opens offline. [none]",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="Print JSON instead of the heat map."
+    )
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
+        "--bundle",
+        metavar="DIR",
+        type=Path,
+        help="Run this bundle here, without a server. [none]",
+    )
+    place.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=DEFAULT_SERVER,
+        help="Ask this server. [%(default)s]",
+    )
+    parser.add_argument(
+        "--timeout-seconds",
+        metavar="SECONDS",
+        type=seconds,
+        default=30.0,
+        help=f"Longest wait for {TEXTS_PER_CALL} texts, seconds. [%(default)s]",
+    )
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gates",
+        metavar="KINDS",
+        type=choices(*GateKind, NO_GATES),
+        default=tuple(GateKind),
+        help="Which gates, with a comma between: input, hidden, or none for the"
+        " prediction alone. [input,hidden]",
+    )
+    parser.add_argument(
+        "--states",
+        metavar="NAMES",
+        type=names,
+        default=(),
+        help="Which states, in this order, with commas between; `inspect` lists them."
+        " [all]",
+    )
+    parser.add_argument(
+        "--words", action="store_true", help="Show words instead of tokens."
+    )
+    parser.add_argument(
+        "--top-k",
+        metavar="COUNT",
+        type=count,
+        help="Only so many tokens or words, of highest score first. [all]",
+    )
+    parser.add_argument(
+        "--truncate",
+        action="store_true",
+        help="Cut a text that is too long instead of refusing it.",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="Run the model once more on the kept tokens alone and tell what it says.",
+    )
+    parser.add_argument(
+        "--verify-states",
+        metavar="NAMES",
+        type=names,
+        default=(),
+        help="Verify the tokens that these states keep, one run each, instead of those"
+        " that the score keeps. [none]",
+    )

@@ -1,0 +1,43 @@
+"""`diffmask serve`."""
+
+import argparse
+import asyncio
+import os
+
+from diffmask_service.app import Addresses, serve
+from diffmask_service.cli.output import say
+from diffmask_service.config import add_flags, format_config, read_config
+from diffmask_service.telemetry import configure_logging
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.description = (
+        "Serve a bundle over gRPC until SIGTERM or SIGINT, then finish what was begun."
+        " Every flag is also a variable: --queue-tokens is DIFFMASK_QUEUE_TOKENS; a"
+        " flag beats a variable. Defaults stand in brackets."
+    )
+    add_flags(parser)
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="Print the effective settings, secrets masked, and exit.",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve, or print the settings."""
+    config = read_config(vars(arguments), os.environ)
+    if arguments.print_config:
+        say(format_config(config))
+        return 0
+    configure_logging(config.log_level)
+    asyncio.run(serve(config, on_ready=_announce))
+    return 0
+
+
+def _announce(addresses: Addresses) -> None:
+    say(
+        f"ready: gRPC on {addresses.grpc_target}, metrics on"
+        f" http://{addresses.host}:{addresses.metrics_port}/metrics"
+    )

@@ -1,0 +1,127 @@
+"""From a verified bundle to a model that is proven to work on this machine."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffmask_service.bundle import Bundle, Manifest, Precision, check_graph
+from diffmask_service.core.batching import GROUP_TOKENS
+from diffmask_service.core.values import (
+    GateKind,
+    ModelDescription,
+    ModelIdentity,
+    Task,
+)
+from diffmask_service.engine.selftest import check_selftest, is_exact_in_groups
+from diffmask_service.engine.session import Row, Session
+from diffmask_service.engine.tokenizer import TextTokenizer
+from diffmask_service.errors import BundleError
+
+_LOG = logging.getLogger(__name__)
+# Their activations are not scaled by what else is in the run.
+_GROUPING_PRECISIONS = frozenset({"fp32", "w8"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model, ready to run.
+
+    Attributes:
+        description: What callers may know of it.
+        tokenizer: Text to tokens.
+        session: Tokens to outputs.
+        max_group_tokens: Most tokens of a run with more than one text; 0 keeps every
+            text alone.
+    """
+
+    description: ModelDescription
+    tokenizer: TextTokenizer
+    session: Session
+    max_group_tokens: int
+
+
+def load(bundle: Bundle, *, precision: str | None) -> Loaded:
+    """Load one graph of a bundle and run its self-test.
+
+    Args:
+        bundle: A bundle whose bytes are verified.
+        precision: Which of its graphs; None for its default.
+
+    Raises:
+        BundleError: It has no such graph, or the graph is not the one described.
+        SelfTestError: The graph gives other values than at its export.
+        StartError: ONNX Runtime is not installed.
+    """
+    manifest = bundle.manifest
+    name = _choose_graph(manifest, precision)
+    content, file = bundle.graph(name), manifest.graphs[name].file
+    check_graph(content, manifest, file)
+    session = Session(content, inputs=manifest.inputs, name=file)
+    tokenizer = TextTokenizer(
+        bundle.files["tokenizer.json"], max_tokens=manifest.max_tokens
+    )
+    rows = check_selftest(
+        bundle.selftest,
+        tokenizer,
+        session,
+        compare_values=name == manifest.default_graph,
+    )
+    return Loaded(
+        description=_describe(bundle, precision=name),
+        tokenizer=tokenizer,
+        session=session,
+        max_group_tokens=choose_group_tokens(name, rows, session),
+    )
+
+
+def choose_group_tokens(
+    precision: Precision, rows: Sequence[Row], session: Session
+) -> int:
+    """Return how many tokens texts may share a run with: 0 unless it changes no bit.
+
+    Args:
+        precision: Of the graph.
+        rows: Texts to prove it with.
+        session: The graph.
+    """
+    if precision not in _GROUPING_PRECISIONS:
+        return 0
+    if is_exact_in_groups(rows, session, max_group_tokens=GROUP_TOKENS):
+        return GROUP_TOKENS
+    _LOG.warning(
+        "texts in one run change each other's last bits on this processor; every text"
+        " runs alone, at a lower throughput for short texts"
+    )
+    return 0
+
+
+def _choose_graph(manifest: Manifest, precision: str | None) -> Precision:
+    if precision is None:
+        return manifest.default_graph
+    for name in manifest.graphs:
+        if name == precision:
+            return name
+    raise BundleError(
+        f"the bundle has no {precision} graph; it holds {', '.join(manifest.graphs)}"
+    )
+
+
+def _describe(bundle: Bundle, *, precision: Precision) -> ModelDescription:
+    manifest = bundle.manifest
+    return ModelDescription(
+        identity=ModelIdentity(
+            id=manifest.id,
+            version=manifest.version,
+            digest=bundle.digest,
+            precision=precision,
+        ),
+        task=Task(manifest.task),
+        labels=manifest.labels,
+        max_tokens=manifest.max_tokens,
+        states=manifest.states,
+        gates=tuple(GateKind),
+        hard_mask_threshold=manifest.gates.hard_mask_threshold,
+        takes_pairs=manifest.takes_pairs,
+        is_ready=True,
+        manifest_json=manifest.to_json().decode(),
+    )

@@ -1,0 +1,152 @@
+"""A bundle's card in the terminal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from diffmask_service.bundle import Bundle, Manifest, ProbeReport
+
+
+@dataclass(frozen=True, slots=True)
+class BundleCard:
+    """Identity, graphs, training report and provenance of a bundle."""
+
+    bundle: Bundle
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Yield the card section by section."""
+        manifest = self.bundle.manifest
+        yield Text(f"{manifest.id} version {manifest.version}", style="bold")
+        yield _indented(_facts(self.bundle))
+        yield _heading("Graphs")
+        yield _indented(_graphs(manifest))
+        yield _indented(Text(_parity(manifest), style="dim"))
+        for kind, probe in manifest.probes.items():
+            title = f"Probes of {kind} gates, hard masks, {probe.num_texts} texts"
+            yield _heading(title)
+            yield _indented(_probe(probe))
+            yield _indented(_states(probe))
+        yield _heading("Provenance")
+        yield _indented(_provenance(manifest))
+        yield _heading("Checks")
+
+
+def _facts(bundle: Bundle) -> Table:
+    manifest = bundle.manifest
+    return _pairs(
+        ("digest", bundle.digest),
+        ("task", manifest.task + (", text pairs" if manifest.takes_pairs else "")),
+        ("labels", ", ".join(manifest.labels)),
+        ("states", ", ".join(manifest.states)),
+        ("longest input", f"{manifest.max_tokens} tokens"),
+        ("hard mask", f"keeps gates of {manifest.gates.hard_mask_threshold:g} or more"),
+        ("accuracy", f"{manifest.accuracy:.2%}, macro F1 {manifest.macro_f1:.2%}"),
+    )
+
+
+def _graphs(manifest: Manifest) -> Table:
+    table = _table(
+        "precision", "MB", "fused", "labels agree", "rank corr.", "largest diff."
+    )
+    for precision, graph in manifest.graphs.items():
+        fidelity = graph.fidelity
+        is_default = precision == manifest.default_graph
+        size = f"{manifest.files[graph.file].num_bytes / 1e6:.1f}"
+        measured = ("", "", "")
+        if fidelity is not None:
+            measured = (
+                f"{fidelity.label_agreement:.2%}",
+                f"{fidelity.input_gate_rank_correlation:.4f} /"
+                f" {fidelity.hidden_gate_rank_correlation:.4f}",
+                f"{fidelity.max_gate_difference:.4f}",
+            )
+        table.add_row(
+            precision + (" (default)" if is_default else ""),
+            size,
+            str(graph.fused_attentions),
+            *measured,
+        )
+    return table
+
+
+def _parity(manifest: Manifest) -> str:
+    parity = manifest.parity
+    return (
+        "Agreement is with fp32: labels, rank correlation of input / hidden gates,"
+        f" largest gate difference. fp32 against PyTorch: logits"
+        f" {parity.max_logit_difference:.1e}, gates {parity.max_gate_difference:.1e}"
+        f" (allowed {parity.tolerance:.0e})."
+    )
+
+
+def _probe(probe: ProbeReport) -> Table:
+    state = "yes" if probe.is_feasible else "NO"
+    if probe.forced:
+        state += ", exported on demand"
+    return _pairs(
+        ("within margin", f"{state} (margin {probe.margin:g} nats)"),
+        ("masked", f"{probe.masked_share:.1%} of tokens"),
+        ("predictions kept", f"{probe.agreement:.1%}"),
+        ("accuracy", f"{probe.accuracy_before:.1%} to {probe.accuracy_after:.1%}"),
+        ("macro F1", f"{probe.macro_f1_before:.1%} to {probe.macro_f1_after:.1%}"),
+        ("fitted in", f"{probe.fit_seconds:.0f} s"),
+    )
+
+
+def _states(probe: ProbeReport) -> Table:
+    table = _table("state", "kept", "agree", "nats", "over", "acc.", "F1", "mult.")
+    for state in probe.states:
+        table.add_row(
+            state.state,
+            f"{state.kept_share:.1%}",
+            f"{state.agreement:.1%}",
+            f"{state.divergence:.3f}",
+            f"{state.violation_rate:.1%}",
+            f"{state.accuracy:.1%}",
+            f"{state.macro_f1:.1%}",
+            f"{state.multiplier:.2f}",
+        )
+    return table
+
+
+def _provenance(manifest: Manifest) -> Table:
+    origin = manifest.provenance
+    packages = (f"{name} {version}" for name, version in origin.packages.items())
+    return _pairs(
+        ("created", origin.created),
+        ("base model", origin.base_model),
+        ("data", origin.data),
+        ("packages", ", ".join(packages)),
+        ("processor", origin.processor),
+    )
+
+
+def _heading(text: str) -> RenderableType:
+    return Padding(Text(text, style="bold"), (1, 0, 0, 0))
+
+
+def _indented(content: RenderableType) -> RenderableType:
+    return Padding(content, (0, 0, 0, 2))
+
+
+def _pairs(*pairs: tuple[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(Text(name, style="dim"), Text(value))
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table

@@ -1,0 +1,235 @@
+"""The batcher with a run that the test decides about."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from diffmask_service.core.values import Outputs
+from diffmask_service.engine.batcher import Batcher
+from diffmask_service.engine.session import Row
+from diffmask_service.errors import DeadlineError, InferenceError, NotReadyError
+from tests.support.clock import ManualClock
+
+LOGITS = ("logits",)
+
+
+@dataclass
+class FakeGraph:
+    """Echoes the first id of each text, or fails, or waits for the test."""
+
+    runs: list[list[int]] = field(default_factory=list)
+    failing: set[int] = field(default_factory=set)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, rows: Sequence[Row], *, fetches: tuple[str, ...]) -> Outputs:
+        ids = [int(row.input_ids[0]) for row in rows]
+        self.runs.append(ids)
+        self.gate.wait()
+        if self.failing & set(ids):
+            raise InferenceError("the graph failed to run")
+        logits = np.array(ids, dtype=np.float32).reshape(-1, 1)
+        return Outputs(logits=logits)
+
+
+@dataclass
+class Counts:
+    """What a batcher reported."""
+
+    expired: int = 0
+    runs: list[tuple[int, int, int]] = field(default_factory=list)
+    health: list[bool] = field(default_factory=list)
+
+    def expire(self) -> None:
+        self.expired += 1
+
+    def count_run(self, *, num_texts: int, num_masked: int, num_tokens: int) -> None:
+        self.runs.append((num_texts, num_masked, num_tokens))
+
+    def note_health(self, *, is_healthy: bool) -> None:
+        self.health.append(is_healthy)
+
+
+@pytest.fixture
+def graph() -> FakeGraph:
+    return FakeGraph()
+
+
+@pytest.fixture
+def counts() -> Counts:
+    return Counts()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def batcher(graph: FakeGraph, counts: Counts, clock: ManualClock) -> Iterator[Batcher]:
+    made = Batcher(
+        graph,
+        num_workers=1,
+        max_group_tokens=16,
+        counter=counts,
+        on_health=counts.note_health,
+        clock=clock,
+    )
+    yield made
+    graph.gate.set()
+    made.close()
+
+
+@pytest.fixture
+def submit(
+    batcher: Batcher, clock: ManualClock
+) -> Callable[..., "asyncio.Future[float]"]:
+    async def answer(identity: int, num_tokens: int, deadline: float) -> float:
+        row = Row(
+            input_ids=np.full(num_tokens, identity, dtype=np.int64),
+            token_type_ids=np.zeros(num_tokens, dtype=np.int64),
+        )
+        ran = await batcher.submit(row, fetches=LOGITS, deadline=deadline)
+        return float(ran.outputs.logits[0, 0])
+
+    def submitted(
+        identity: int, *, num_tokens: int = 8, seconds: float = 600.0
+    ) -> "asyncio.Future[float]":
+        return asyncio.ensure_future(answer(identity, num_tokens, clock.now + seconds))
+
+    return submitted
+
+
+async def turn() -> None:
+    """Let the loop start what is ready."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_each_caller_gets_its_own_answer(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph, counts: Counts
+) -> None:
+    graph.gate.set()
+    answers = await asyncio.gather(submit(1), submit(2), submit(3, num_tokens=4))
+    assert list(answers) == [1.0, 2.0, 3.0]
+    assert graph.runs == [[1, 2], [3]]
+    assert counts.runs == [(2, 0, 16), (1, 0, 4)]
+
+
+async def test_expired_entries_are_not_run(
+    submit: Callable[..., "asyncio.Future[float]"],
+    graph: FakeGraph,
+    counts: Counts,
+    clock: ManualClock,
+) -> None:
+    first = submit(1)
+    await turn()
+    late, patient = submit(2, seconds=5.0), submit(3)
+    await turn()
+    clock.advance(5.0)
+    graph.gate.set()
+    with pytest.raises(DeadlineError, match=r"after 5\.000 s in the queue"):
+        await late
+    assert [await first, await patient] == [1.0, 3.0]
+    assert graph.runs == [[1], [3]]
+    assert counts.expired == 1
+
+
+async def test_cancelled_entries_are_not_run(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph
+) -> None:
+    first = submit(1)
+    await turn()
+    gone, patient = submit(2), submit(3)
+    await turn()
+    gone.cancel()
+    await turn()
+    graph.gate.set()
+    assert [await first, await patient] == [1.0, 3.0]
+    assert graph.runs == [[1], [3]]
+
+
+async def test_a_caller_who_left_during_the_run_disturbs_nobody(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph
+) -> None:
+    gone, stays = submit(1), submit(2)
+    await turn()
+    gone.cancel()
+    graph.gate.set()
+    assert await stays == 2.0
+    assert graph.runs == [[1, 2]]
+
+
+async def test_a_deadline_is_told_while_the_workers_are_busy(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph
+) -> None:
+    first = submit(1)
+    await turn()
+    # On the batcher's clock the time is up at once, so the timer fires at once.
+    with pytest.raises(DeadlineError):
+        await submit(2, seconds=0.0)
+    assert not first.done()
+    graph.gate.set()
+    await first
+
+
+async def test_a_failed_run_fails_its_own_entries_only(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph
+) -> None:
+    graph.failing = {1}
+    graph.gate.set()
+    answers = await asyncio.gather(
+        submit(1), submit(2), submit(3, num_tokens=4), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers[:2]] == [InferenceError] * 2
+    assert answers[2] == 3.0
+    assert answers[0] is not answers[1]
+    assert isinstance(answers[0], InferenceError)
+    assert isinstance(answers[0].__cause__, InferenceError)
+
+
+async def test_three_failures_in_a_row_are_unhealthy_until_a_run_succeeds(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph, counts: Counts
+) -> None:
+    graph.failing = {1}
+    graph.gate.set()
+    for expected in ([], [], [False], [False]):
+        with pytest.raises(InferenceError):
+            await submit(1)
+        assert counts.health == expected
+    await submit(2)
+    assert counts.health == [False, True]
+
+
+async def test_closing_fails_what_still_waits(
+    batcher: Batcher, submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph
+) -> None:
+    running = submit(1)
+    await turn()
+    gone, waiting = submit(2), submit(3)
+    await turn()
+    gone.cancel()
+    await turn()
+    graph.gate.set()
+    batcher.close()
+    with pytest.raises(NotReadyError, match="stopped before"):
+        await waiting
+    assert await running == 1.0
+
+
+async def test_work_left_is_estimated_from_past_runs(
+    batcher: Batcher,
+    submit: Callable[..., "asyncio.Future[float]"],
+    graph: FakeGraph,
+    clock: ManualClock,
+) -> None:
+    before = batcher.estimate_seconds(1000)
+    slow = submit(1)
+    await turn()
+    clock.advance(8.0)
+    graph.gate.set()
+    await slow
+    assert batcher.estimate_seconds(1000) == pytest.approx(0.9 * before + 0.1 * 1000)

@@ -1,0 +1,85 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from diffmask_service.config import (
+    ServiceConfig,
+    add_flags,
+    format_config,
+    read_config,
+)
+from diffmask_service.engine.limits import count_cores
+from diffmask_service.errors import StartError
+
+
+def test_a_flag_beats_a_variable_and_a_variable_the_default() -> None:
+    environment = {
+        "DIFFMASK_BUNDLE": "there",
+        "DIFFMASK_GRPC_PORT": "1",
+        "DIFFMASK_MAX_TEXTS": "7",
+        "HOME": "/",
+    }
+    config = read_config({"grpc_port": "2", "command": "serve"}, environment)
+    assert config.bundle == Path("there")
+    assert config.grpc_port == 2
+    assert config.max_texts == 7
+    assert config.metrics_port == 8082
+
+
+def test_every_setting_has_a_flag() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    parsed = parser.parse_args(["--bundle", "b", "--queue-tokens", "9"])
+    assert vars(parsed) == {"bundle": "b", "queue_tokens": "9"}
+    assert "--drain-seconds" in parser.format_help()
+
+
+def test_all_problems_are_told_at_once() -> None:
+    flags = {
+        "grpc_port": "65536",
+        "workers": "many",
+        "drain_seconds": "nan",
+        "default_deadline_seconds": "soon",
+        "reflection": "maybe",
+        "precision": "fp8",
+    }
+    environment = {"DIFFMASK_METRICS_PORT": "-1", "DIFFMASK_GRPC_PROT": "1"}
+    with pytest.raises(StartError) as raised:
+        read_config(flags, environment)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "wrong settings:"
+    assert lines[1].startswith("  DIFFMASK_GRPC_PROT: no such setting; known are")
+    assert sorted(lines[2:]) == [
+        "  --default-deadline-seconds: 'soon' is not a number",
+        "  --drain-seconds: nan is not between 0.0 and 3600.0",
+        "  --grpc-port: 65536 is not between 0 and 65535",
+        "  --precision: 'fp8' is not one of fp32, fp16, int8, w8",
+        "  --reflection: 'maybe' is neither true nor false",
+        "  --workers: 'many' is not a whole number",
+        "  DIFFMASK_METRICS_PORT: -1 is not between 0 and 65535",
+    ]
+
+
+def test_a_missing_bundle_is_named() -> None:
+    with pytest.raises(StartError, match="--bundle: is missing"):
+        read_config({}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), ("ON", True), ("0", False), ("no", False)]
+)
+def test_a_switch_is_on_or_off(text: str, expected: bool) -> None:
+    config = read_config({"bundle": "b", "reflection": text}, {})
+    assert config.reflection is expected
+
+
+def test_the_effective_settings_are_shown_one_a_line() -> None:
+    lines = format_config(ServiceConfig(bundle=Path("b"))).splitlines()
+    assert lines[0] == "bundle = b"
+    assert "grpc_port = 8081" in lines
+
+
+def test_no_workers_means_one_per_core() -> None:
+    assert ServiceConfig().engine_limits.workers == count_cores()
+    assert ServiceConfig(workers=3).engine_limits.workers == 3

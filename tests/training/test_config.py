@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from diffmask_training.config import (
+    DataConfig,
+    ExportConfig,
+    FinetuneConfig,
+    FitConfig,
+    from_tables,
+    read_recipe,
+)
+from diffmask_training.errors import ConfigError
+
+
+def test_shipped_recipe_fits_every_command() -> None:
+    recipe = read_recipe("sst2-minilm")
+    data, fit = recipe["data"], recipe["fit"]
+    finetune = from_tables(FinetuneConfig, data, recipe["finetune"])
+    export = from_tables(ExportConfig, data, recipe["export"])
+    for kind in ("input", "hidden"):
+        fitting = from_tables(FitConfig, data, fit, fit.get(kind, {}))
+        assert fitting.train == Path("sst/trees/train.txt.gz")
+    assert finetune.phrases
+    assert export.default_graph == "w8"
+
+
+def test_later_table_goes_before_an_earlier_one() -> None:
+    config = from_tables(FitConfig, {"train": "a.csv"}, {"epochs": 2}, {"epochs": 3})
+    assert (config.train, config.epochs) == (Path("a.csv"), 3)
+
+
+def test_whole_number_is_a_float_too() -> None:
+    assert from_tables(FitConfig, {}, {"margin": 1}).margin == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"epoch": 3}, "no field 'epoch'"),
+        ({"epochs": "3"}, "epochs must be a int, not '3'"),
+        ({"epochs": True}, "epochs must be a int, not True"),
+        ({"margin": "x"}, "margin must be a float"),
+        ({"train": 3}, "train must be a path"),
+        ({"margin": -1.0}, "margin must be over 0"),
+    ],
+)
+def test_wrong_field_of_a_recipe_is_named(
+    table: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_tables(FitConfig, {}, table)
+
+
+def test_shared_table_may_hold_fields_of_other_commands() -> None:
+    from_tables(DataConfig, {"labels": ["a", "b"], "train": "a.csv"})
+
+
+def test_unknown_recipe_is_refused_with_the_shipped_ones() -> None:
+    with pytest.raises(ConfigError, match="no recipe 'nothing'.*sst2-minilm"):
+        read_recipe("nothing")
+
+
+def test_recipe_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[fit\n")
+    with pytest.raises(ConfigError, match=r"bad\.toml"):
+        read_recipe(str(path))
+
+
+def test_default_graph_must_be_written() -> None:
+    with pytest.raises(ConfigError, match="default_graph w8 is not among"):
+        ExportConfig(default_graph="w8")

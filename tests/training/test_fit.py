@@ -1,0 +1,133 @@
+import csv
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffmask_training.checkpoint import FittedProbe, load_probe
+from diffmask_training.classifier import load_classifier
+from diffmask_training.config import FitConfig
+from diffmask_training.errors import CheckpointError, ConfigError
+from diffmask_training.fit import Watcher, fit
+from diffmask_training.probes import ProbeKind
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _silent(stop_after_epoch: int | None = None) -> Watcher:
+    def on_epoch(epoch: int, *_: object) -> None:
+        if epoch == stop_after_epoch:
+            raise _Stopped
+
+    return Watcher(on_start=lambda *_: None, on_step=lambda *_: None, on_epoch=on_epoch)
+
+
+@pytest.fixture
+def config(checkpoint: Path, texts: Path, tmp_path: Path) -> FitConfig:
+    return FitConfig(
+        data=texts.parent,
+        train=Path(texts.name),
+        checkpoint=checkpoint,
+        probes=tmp_path / "probes",
+        epochs=3,
+        batch_size=16,
+        states_per_text=4,
+        learning_rate=1e-2,
+    )
+
+
+def _equal(left: FittedProbe, right: FittedProbe) -> bool:
+    one, other = left.probe.state_dict(), right.probe.state_dict()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("kind", ["input", "hidden"])
+def test_fit_masks_something_and_keeps_to_the_margin(
+    config: FitConfig, kind: ProbeKind
+) -> None:
+    config = dataclasses.replace(config, kind=kind, epochs=20)
+    last: list[float] = []
+    watcher = Watcher(
+        on_start=lambda *_: None,
+        on_step=lambda *_: None,
+        on_epoch=lambda _, figures, __: last.append(figures.mean("kept_share")),
+    )
+    fitted = fit(config, watcher)
+    assert fitted.record.is_feasible
+    assert min(last) < 0.9
+    assert last[0] > min(last)
+
+
+def test_same_seed_gives_the_same_probe(config: FitConfig, tmp_path: Path) -> None:
+    first = fit(config, _silent())
+    elsewhere = dataclasses.replace(config, probes=tmp_path / "again")
+    assert _equal(first, fit(elsewhere, _silent()))
+
+
+@pytest.mark.parametrize("kind", ["input", "hidden"])
+def test_resuming_equals_not_stopping(
+    config: FitConfig, tmp_path: Path, kind: ProbeKind
+) -> None:
+    config = dataclasses.replace(config, kind=kind)
+    whole = fit(config, _silent())
+    halved = dataclasses.replace(config, probes=tmp_path / "halved")
+    with pytest.raises(_Stopped):
+        fit(halved, _silent(stop_after_epoch=1))
+    resumed = fit(dataclasses.replace(halved, resume=True), _silent())
+    assert _equal(whole, resumed)
+    assert whole.record.multipliers == resumed.record.multipliers
+    assert whole.record.epoch == resumed.record.epoch
+
+
+def test_fitted_probe_survives_the_disk(config: FitConfig) -> None:
+    fitted = fit(config, _silent())
+    read = load_probe(config.probes, "input")
+    assert _equal(fitted, read)
+    assert read.record.is_feasible == fitted.record.is_feasible
+    assert tuple(read.record.multipliers) == fitted.record.multipliers
+
+
+def test_log_has_a_row_for_every_epoch_and_state(config: FitConfig) -> None:
+    fit(config, _silent())
+    with (config.probes / "input" / "log.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    states = load_classifier(config.checkpoint).encoder.states
+    expected = [(str(e), s) for e in (1, 2, 3) for s in states]
+    assert [(row["epoch"], row["state"]) for row in rows] == expected
+    assert all(0 <= float(row["kept_share"]) <= 1 for row in rows)
+
+
+def test_missing_probe_names_the_command_to_run(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="diffmask-train fit --kind hidden"):
+        load_probe(tmp_path, "hidden")
+
+
+def test_damaged_resume_file_is_named(config: FitConfig) -> None:
+    directory = config.probes / "input"
+    directory.mkdir(parents=True)
+    (directory / "resume.pt").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"resume\.pt.* delete it"):
+        fit(dataclasses.replace(config, resume=True), _silent())
+
+
+def test_settings_that_cannot_work_are_refused_together() -> None:
+    with pytest.raises(ConfigError, match="margin must be over 0.*epochs must be"):
+        FitConfig(margin=0.0, epochs=0)
+
+
+def test_directory_without_a_head_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    config = (checkpoint / "config.json").read_text()
+    (tmp_path / "config.json").write_text(
+        config.replace("BertForSequenceClassification", "BertModel")
+    )
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="BertModel, which has no classification"):
+        load_classifier(tmp_path)
+
+
+def test_directory_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        load_classifier(tmp_path)
