@@ -1,4 +1,4 @@
-"""A tiny randomly initialised BERT classifier with a tokenizer, and texts to go with it."""
+"""A tiny randomly initialised BERT classifier, its tokenizer, and texts to match."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def write_checkpoint(directory: Path, *, seed: int = 0, num_layers: int = 2) -> 
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    PreTrainedTokenizerFast(
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         unk_token="[UNK]",
         pad_token="[PAD]",

@@ -57,7 +57,7 @@ def test_shared_table_may_hold_fields_of_other_commands() -> None:
 
 
 def test_unknown_recipe_is_refused_with_the_shipped_ones() -> None:
-    with pytest.raises(ConfigError, match="no recipe 'nothing'.*sst2-minilm"):
+    with pytest.raises(ConfigError, match=r"no recipe 'nothing'.*sst2-minilm"):
         read_recipe("nothing")
 
 

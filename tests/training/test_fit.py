@@ -114,7 +114,7 @@ def test_damaged_resume_file_is_named(config: FitConfig) -> None:
 
 
 def test_settings_that_cannot_work_are_refused_together() -> None:
-    with pytest.raises(ConfigError, match="margin must be over 0.*epochs must be"):
+    with pytest.raises(ConfigError, match=r"margin must be over 0.*epochs must be"):
         FitConfig(margin=0.0, epochs=0)
 
 

@@ -1,6 +1,6 @@
-import cooper
 import pytest
 import torch
+from cooper.optim.torch_optimizers.nupi_optimizer import nuPI, nuPIInitType
 
 from diffmask_training.lagrangian import Multipliers, NuPI
 
@@ -32,13 +32,13 @@ def test_controller_equals_that_of_an_independent_library() -> None:
     ours = Multipliers(1, settings)
     ours.running[0] = 0.0  # the library starts its running mean at zero
     theirs = torch.nn.Parameter(torch.tensor([2.0]))
-    optimizer = cooper.optim.nuPI(
+    optimizer = nuPI(
         [theirs],
         lr=0.5,
         Kp=torch.tensor([6.0]),
         Ki=torch.tensor([1.0]),
         ema_nu=0.8,
-        init_type=cooper.optim.nuPIInitType.ZEROS,
+        init_type=nuPIInitType.ZEROS,
         maximize=True,
     )
     violations = [0.3, -0.1, 0.5, 0.2, -0.4, 0.05]

@@ -1,9 +1,12 @@
+import itertools
+
 import pytest
 import torch
 
 from diffmask_training.classifier import Classifier
 from diffmask_training.hard_concrete import HardConcreteShape, log_keep_probability
 from diffmask_training.masking import (
+    Gates,
     Relaxation,
     hard_gates,
     masked_logits,
@@ -25,7 +28,7 @@ def _probe(kind: ProbeKind) -> Probe:
     return Probe(shape)
 
 
-def _sampled(probe: Probe, states: tuple[torch.Tensor, ...], how: Relaxation):
+def _sampled(probe: Probe, states: tuple[torch.Tensor, ...], how: Relaxation) -> Gates:
     return sampled_gates(
         probe,
         states,
@@ -54,7 +57,7 @@ def test_input_gates_never_rise_with_the_state(classifier: Classifier) -> None:
     states = classifier.encoder.capture(INPUTS).hidden_states
     probe = _probe("input")
     gates = [hard_gates(probe, states, k, SHAPE).keep_probability for k in range(4)]
-    for lower, upper in zip(gates, gates[1:], strict=False):
+    for lower, upper in itertools.pairwise(gates):
         assert bool((upper <= lower).all())
 
 

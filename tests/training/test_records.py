@@ -99,7 +99,7 @@ def test_invalid_utf8_names_the_line(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no.csv: cannot be read"):
+    with pytest.raises(DataError, match=r"no\.csv: cannot be read"):
         _read(tmp_path / "no.csv")
 
 

@@ -107,8 +107,9 @@ class FitConfig(DataConfig):
             kind.
         kind: What is masked: input tokens or hidden states.
         margin: Allowed divergence of a masked prediction, nats. Larger masks more.
-        aim: Share of the margin that training aims at, in (0, 1]. Texts that the
-            classifier was not trained on diverge more than those it was.
+        aim: Share of the limit that training aims at in the first epoch, in (0, 1].
+            After each epoch every state's aim is set so that its hard masks on the
+            validation texts should meet the limit.
         constraint: `mean` bounds the batch mean of the divergence by the margin,
             `hinge` the mean excess of single texts over the margin by the slack.
         slack: Allowed mean excess under `hinge`, nats.
@@ -144,7 +145,7 @@ class FitConfig(DataConfig):
     slack: float = 0.02
     tolerance: float = 0.25
     relaxation: Relaxation = "soft"
-    epochs: int = 6
+    epochs: int = 5
     batch_size: int = 16
     states_per_text: int = 4
     learning_rate: float = 2e-4
@@ -154,7 +155,7 @@ class FitConfig(DataConfig):
     integral: float = 0.3
     proportional: float = 5.0
     smoothing: float = 0.9
-    initial_multiplier: float = 10.0
+    initial_multiplier: float = 15.0
     max_multiplier: float = 200.0
     validation_texts: int = 600
     precision: Precision = "fp32"
@@ -181,10 +182,8 @@ class FitConfig(DataConfig):
             raise ConfigError("; ".join(wrong))
 
     def limit(self) -> Constraint:
-        """Return the constraint that training aims at."""
-        return Constraint(
-            kind=self.constraint, margin=self.aim * self.margin, slack=self.slack
-        )
+        """Return the constraint as the objective takes it."""
+        return Constraint(kind=self.constraint, margin=self.margin, slack=self.slack)
 
     def controller(self) -> NuPI:
         """Return the multipliers' controller."""

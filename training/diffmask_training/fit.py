@@ -101,6 +101,7 @@ def fit(config: FitConfig, watcher: Watcher) -> FittedProbe:
         for figures in trainer.train_epoch(texts.train):
             watcher.on_step(figures)
         validated = trainer.validate(texts.validation)
+        trainer.recalibrate(validated)
         candidate = _assess(trainer, validated)
         if best is None or candidate.rank <= best.rank:
             best = candidate
@@ -195,8 +196,8 @@ def processor_name() -> str:
 
 def _assess(trainer: Trainer, figures: Figures) -> _Best:
     config = trainer.config
-    is_mean = config.constraint == "mean"
-    limit = config.margin if is_mean else config.slack
+    limit = trainer.constraint.limit
+    is_mean = trainer.constraint.kind == "mean"
     breaks = [s.divergence if is_mean else s.excess for s in figures.states]
     worst = max(value / limit if limit else math.inf for value in breaks)
     is_feasible = worst <= 1 + config.tolerance

@@ -34,15 +34,20 @@ class Constraint:
     margin: float
     slack: float
 
-    def violation(self, divergences: Tensor) -> Tensor:
-        """Return how far the constraint is broken, nats; feasible when not positive.
+    @property
+    def limit(self) -> float:
+        """What the bounded quantity may be at most, nats."""
+        return self.margin if self.kind == "mean" else self.slack
+
+    def bounded(self, divergences: Tensor) -> Tensor:
+        """Return the quantity that the constraint bounds, nats.
 
         Args:
             divergences: `[batch]` float32. Divergence of each text, nats.
         """
         if self.kind == "mean":
-            return divergences.mean() - self.margin
-        return functional.relu(divergences - self.margin).mean() - self.slack
+            return divergences.mean()
+        return functional.relu(divergences - self.margin).mean()
 
 
 def divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:

@@ -72,6 +72,9 @@ class Display:
             f" {1 - figures.mean('kept_share'):.1%} masked,"
             f" {figures.mean('agreement'):.1%} of predictions kept"
         )
+        after = figures.mean_if_labelled("macro_f1")
+        if after is not None and figures.macro_f1 is not None:
+            title += f", macro F1 {figures.macro_f1:.4f} to {after:.4f}"
         self.console.print(figures_table(figures, multipliers, title=title))
         self._progress.reset(self._task, description=f"epoch {epoch + 1}")
 
@@ -104,6 +107,7 @@ def figures_table(
             f"{state.divergence:.3f}",
             f"{state.violation_rate:.1%}",
             f"{multiplier:.2f}",
+            "" if state.macro_f1 is None else f"{state.macro_f1:.4f}",
         )
     return table
 
@@ -111,7 +115,14 @@ def figures_table(
 def _empty_table(title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("state")
-    for name in ("kept", "agreement", "divergence", "violations", "multiplier"):
+    for name in (
+        "kept",
+        "agreement",
+        "divergence",
+        "violations",
+        "multiplier",
+        "macro F1",
+    ):
         table.add_column(name, justify="right")
     return table
 

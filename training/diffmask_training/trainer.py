@@ -31,6 +31,11 @@ from diffmask_training.objective import divergence, expected_l0
 from diffmask_training.probes import Probe
 from diffmask_training.validation import validate
 
+# An aim changes by a third at most from one epoch to the next, and never falls under a
+# tenth of the limit.
+_MIN_RATIO = 2 / 3
+_LOWEST_AIM = 0.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFigures:
@@ -83,6 +88,7 @@ class Trainer:
         encoder: The frozen model.
         probe: What is fitted.
         multipliers: One for each state.
+        aims: What training bounds each state's divergence (or excess) by, nats.
         optimizer: AdamW over probe and baselines.
         generator: Source of all randomness: order, turns, votes.
         epoch: Epochs done.
@@ -103,7 +109,8 @@ class Trainer:
         self.probe = probe
         self.pad_id = pad_id
         self.shape = HardConcreteShape()
-        self.limit = config.limit()
+        self.constraint = config.limit()
+        self.aims = [config.aim * self.constraint.limit] * probe.shape.num_states
         self.relaxation = config.relaxation
         self.multipliers = Multipliers(probe.shape.num_states, config.controller())
         networks = [p for n, p in probe.named_parameters() if n != "baselines"]
@@ -157,7 +164,9 @@ class Trainer:
             for part, part_logits in zip(masked, logits, strict=True):
                 divergences = divergence(part.original, part_logits)
                 sparsity = expected_l0(part.keep_probability, part.attention_mask)
-                violation = self.limit.violation(divergences)
+                violation = (
+                    self.constraint.bounded(divergences) - self.aims[part.state_index]
+                )
                 multiplier = self.multipliers.values[part.state_index]
                 loss = loss + sparsity + multiplier * violation
                 self.multipliers.dual_step(part.state_index, violation.item())
@@ -218,6 +227,24 @@ class Trainer:
                 margin=self.config.margin,
             )
 
+    def recalibrate(self, figures: Figures) -> None:
+        """Set each state's aim so that its validation should meet the limit.
+
+        Validation diverges more than training: its masks are hard, and its texts are
+        not the ones that made the classifier so sure of itself. The ratio differs by
+        state and is measured, not guessed; a step changes an aim by a third at most.
+
+        Args:
+            figures: Validation after the epoch just done.
+        """
+        limit = self.constraint.limit
+        for index, state in enumerate(figures.states):
+            is_mean = self.constraint.kind == "mean"
+            found = state.divergence if is_mean else state.excess
+            ratio = limit / max(found, 1e-9)
+            aim = self.aims[index] * min(max(ratio, _MIN_RATIO), 1 / _MIN_RATIO)
+            self.aims[index] = min(max(aim, _LOWEST_AIM * limit), limit)
+
     @torch.no_grad()
     def initialise(self, encodings: Sequence[Encoding], mask_id: int) -> None:
         """Set the probe's statistics and baselines from some training texts.
@@ -253,6 +280,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "multipliers": self.multipliers.state_dict(),
+            "aims": list(self.aims),
             "generator": self.generator.get_state(),
             "epoch": self.epoch,
             "seconds_by_stage": dict(self.seconds_by_stage),
@@ -264,6 +292,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.multipliers.load_state_dict(state["multipliers"])
+        self.aims = list(state["aims"])
         self.generator.set_state(state["generator"])
         self.epoch = state["epoch"]
         self.seconds_by_stage.update(state["seconds_by_stage"])

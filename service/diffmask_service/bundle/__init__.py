@@ -5,7 +5,12 @@ pickle, no code, no external tensor data. Training writes it, the service reads 
 every byte is vouched for by a digest in the manifest.
 """
 
-from diffmask_service.bundle.archive import Bundle, read_bundle, write_bundle
+from diffmask_service.bundle.archive import (
+    Bundle,
+    check_target,
+    read_bundle,
+    write_bundle,
+)
 from diffmask_service.bundle.graph import check_graph
 from diffmask_service.bundle.manifest import (
     GateDefinition,
@@ -36,6 +41,7 @@ __all__ = [
     "SelfTestCase",
     "StateReport",
     "check_graph",
+    "check_target",
     "read_bundle",
     "write_bundle",
 ]

@@ -115,10 +115,7 @@ def write_bundle(
     missing = {*_REQUIRED, *(g.file for g in manifest.graphs.values())} - set(files)
     if missing:
         raise BundleError(f"{directory}: the bundle lacks {min(missing)}")
-    if directory.exists() and not (directory / MANIFEST).is_file():
-        raise BundleError(
-            f"{directory}: exists and is not a bundle; name another directory"
-        )
+    check_target(directory)
     digests = {name: _describe(content) for name, content in sorted(files.items())}
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
@@ -132,6 +129,21 @@ def write_bundle(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return bundle
+
+
+def check_target(directory: Path) -> None:
+    """Refuse to write a bundle where something else stands.
+
+    Args:
+        directory: Where a bundle is to go.
+
+    Raises:
+        BundleError: It exists and is not a bundle.
+    """
+    if directory.exists() and not (directory / MANIFEST).is_file():
+        raise BundleError(
+            f"{directory}: exists and is not a bundle; name another directory"
+        )
 
 
 def _swap(staging: Path, directory: Path) -> None:

@@ -21,6 +21,7 @@ from diffmask_service.bundle import (
     SelfTest,
     SelfTestCase,
     StateReport,
+    check_target,
     write_bundle,
 )
 from diffmask_service.bundle.manifest import Precision
@@ -77,6 +78,7 @@ def export(config: ExportConfig) -> Bundle:
         ParityError: The graph and PyTorch disagree.
         BundleError: The target is something else than a bundle.
     """
+    check_target(config.bundle)
     classifier = load_classifier(config.checkpoint)
     fitted = {kind: load_probe(config.probes, kind) for kind in _KINDS}
     for kind, probe in fitted.items():

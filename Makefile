@@ -1,0 +1,87 @@
+# The vocabulary of the project. A fresh machine needs Python 3.11 or newer and make; every
+# target makes the environment that it needs, in the checkout.
+
+SHELL := bash
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# Everything for developers, and the service alone.
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+# What `demo` and `serve` run.
+BUNDLE ?= bundles/sst2-minilm
+
+BIN := $(VENV)/bin
+SOURCES := service training tests benchmarks docs
+
+.PHONY: help
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /:/' \
+		| awk -F: '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: demo-environment ## serve the bundle, explain a sentence through it, stop
+	@.ci/demo $(DEMO_VENV) $(BUNDLE)
+
+.PHONY: serve
+serve: demo-environment ## serve the bundle on the default ports until Ctrl-C
+	@exec $(DEMO_VENV)/bin/diffmask serve --bundle $(BUNDLE)
+
+.PHONY: test
+test: lint types imports unit package ## every check and the whole test suite
+
+.PHONY: install
+install: ## make the developers' environment
+	@.ci/environment $(VENV) dev
+
+.PHONY: demo-environment
+demo-environment:
+	@.ci/environment $(DEMO_VENV) cpu
+
+.PHONY: format
+format: install ## rewrite the code in the project's format
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+.PHONY: lint
+lint: install ## check format and style
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+.PHONY: types
+types: install ## check types
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: install ## check who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: unit
+unit: install ## run the tests, without a network
+	HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/pytest
+
+.PHONY: package
+package: install ## build the distributions and check what is in them
+	@.ci/package $(VENV)
+
+.PHONY: build
+build: install ## build the distributions into dist/
+	$(BIN)/python -m build
+
+.PHONY: protos
+protos: install ## generate the code of the wire contract
+	@.ci/protos $(VENV)
+
+.PHONY: pictures
+pictures: demo-environment ## draw the README's picture from the bundle
+	$(DEMO_VENV)/bin/python docs/draw_picture.py --bundle $(BUNDLE) --to docs/explanation.svg
+
+.PHONY: bench
+bench: install ## print how long a server with the bundle takes to start
+	$(BIN)/python benchmarks/start.py --bundle $(BUNDLE)
+
+.PHONY: clean
+clean: ## remove environments, caches and builds; keep runs/
+	rm -rf .venv .venv-demo .venv-ci .venv-ci-demo dist build .coverage \
+		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,226 @@
+"""From a classifier and a file of texts to a bundle that the service serves."""
+
+import asyncio
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffmask_service.app import open_engine
+from diffmask_service.bundle import read_bundle
+from diffmask_service.core.values import ExplainOptions, TextInput
+from diffmask_service.errors import BundleError
+from diffmask_training.checkpoint import load_probe
+from diffmask_training.classifier import load_classifier
+from diffmask_training.cli import main
+from diffmask_training.config import ExportConfig, VerifyConfig
+from diffmask_training.errors import InfeasibleError, ParityError
+from diffmask_training.export.rederive import verify_bundle
+from diffmask_training.export.verify import LENGTHS
+from diffmask_training.export.write import build_module, export
+from tests.support.checkpoint import write_checkpoint, write_texts
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a classifier, texts and both probes, fitted by the command."""
+    root = tmp_path_factory.mktemp("fitted")
+    write_checkpoint(root / "checkpoint")
+    write_texts(root / "texts.jsonl")
+    for kind in ("input", "hidden"):
+        main(["fit", "--kind", kind, "--epochs", "2", *_flags(root)])
+    return root
+
+
+def _flags(root: Path) -> list[str]:
+    return [
+        *("--data", str(root), "--train", "texts.jsonl"),
+        *("--checkpoint", str(root / "checkpoint"), "--probes", str(root / "probes")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def config(fitted: Path) -> ExportConfig:
+    return ExportConfig(
+        data=fitted,
+        train=Path("texts.jsonl"),
+        checkpoint=fitted / "checkpoint",
+        probes=fitted / "probes",
+        bundle=fitted / "bundle",
+        id="tiny",
+        precisions=("fp32", "w8"),
+        force=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle_directory(config: ExportConfig) -> Path:
+    export(config)
+    return config.bundle
+
+
+def test_attention_of_every_block_is_fused(bundle_directory: Path) -> None:
+    manifest = read_bundle(bundle_directory).manifest
+    assert manifest.graphs["fp32"].fused_attentions == 2
+    assert manifest.padding == "any"
+
+
+def test_parity_covers_every_length_within_the_tolerance(
+    bundle_directory: Path,
+) -> None:
+    parity = read_bundle(bundle_directory).manifest.parity
+    assert parity.lengths == LENGTHS == (3, 4, 17, 128, 512)
+    assert max(parity.max_logit_difference, parity.max_gate_difference) <= 1e-5
+
+
+def test_service_gives_what_pytorch_gives(
+    bundle_directory: Path, config: ExportConfig
+) -> None:
+    classifier = load_classifier(config.checkpoint)
+    module = build_module(
+        classifier, {k: load_probe(config.probes, k) for k in ("input", "hidden")}
+    )
+    texts = ["good film .", "the plot is dull and it was awful", "unknownword"]
+    engine = open_engine(bundle_directory)
+    try:
+        inputs = [TextInput(text=text) for text in texts]
+        reply = asyncio.run(engine.explain(inputs, ExplainOptions()))
+    finally:
+        engine.close()
+    for text, explanation in zip(texts, reply.explanations, strict=True):
+        tokens = classifier.tokenizer(
+            text, return_tensors="pt", return_token_type_ids=True
+        )
+        with torch.no_grad():
+            logits, input_gates, hidden_gates = module(
+                tokens["input_ids"],
+                tokens["attention_mask"],
+                tokens["token_type_ids"],
+                torch.ones(tokens["input_ids"].shape),
+            )
+        for found, expected in (
+            (explanation.prediction.logits, logits[0]),
+            (explanation.input_gates, input_gates[0]),
+            (explanation.hidden_gates, hidden_gates[0]),
+        ):
+            assert found is not None
+            assert np.abs(found - expected.numpy()).max() <= 1e-5
+
+
+def test_verify_passes_on_what_it_was_made_from(
+    bundle_directory: Path, config: ExportConfig
+) -> None:
+    settings = VerifyConfig(
+        checkpoint=config.checkpoint, probes=config.probes, bundle=bundle_directory
+    )
+    lines = list(verify_bundle(settings))
+    assert sum("derived again" in line for line in lines) == 2
+
+
+def test_verify_refuses_another_classifier(
+    bundle_directory: Path, config: ExportConfig, tmp_path: Path
+) -> None:
+    other = write_checkpoint(tmp_path / "other", seed=5)
+    settings = VerifyConfig(
+        checkpoint=other, probes=config.probes, bundle=bundle_directory
+    )
+    with pytest.raises(ParityError, match="not what it was made from"):
+        list(verify_bundle(settings))
+
+
+def test_evaluation_of_the_bundle_reproduces_the_manifest(
+    bundle_directory: Path, config: ExportConfig, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    status = main(
+        [
+            "evaluate",
+            *("--bundle", str(bundle_directory), "--report", str(report)),
+            *("--data", str(config.data), "--train", "texts.jsonl"),
+        ]
+    )
+    figures = json.loads(report.read_text())["input"]
+    manifest = read_bundle(bundle_directory).manifest
+    graph = manifest.graphs[manifest.default_graph]
+    assert status == 0
+    assert figures["accuracy"] == graph.accuracy
+    for found, stated in zip(figures["states"], graph.input_masks, strict=True):
+        assert found["kept_share"] == stated.kept_share
+        assert found["agreement"] == stated.agreement
+
+
+def test_evaluation_of_the_probes_reproduces_the_manifest(
+    bundle_directory: Path, fitted: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    main(["evaluate", "--report", str(report), *_flags(fitted)])
+    figures = json.loads(report.read_text())
+    manifest = read_bundle(bundle_directory).manifest
+    for kind in ("input", "hidden"):
+        stated = manifest.probes[kind].states
+        for found, state in zip(figures[kind]["states"], stated, strict=True):
+            assert found["kept_share"] == state.kept_share
+            assert found["macro_f1"] == state.macro_f1
+
+
+def test_reduced_graph_is_described_against_the_plain_one(
+    bundle_directory: Path,
+) -> None:
+    graphs = read_bundle(bundle_directory).manifest.graphs
+    assert graphs["fp32"].fidelity is None
+    fidelity = graphs["w8"].fidelity
+    assert fidelity is not None
+    assert fidelity.num_texts == 12
+    assert fidelity.max_gate_difference < 0.2
+
+
+def test_card_prints_the_figures_of_the_manifest(bundle_directory: Path) -> None:
+    bundle = read_bundle(bundle_directory)
+    card = bundle.files["README.md"].decode()
+    report = bundle.manifest.probes["input"]
+    assert f"| input tokens masked | {report.masked_share:.1%} |" in card
+    assert f"| predictions kept | {report.agreement:.1%} |" in card
+    assert "block_2" in card
+
+
+def test_unsound_probe_is_refused_and_nothing_is_written(
+    config: ExportConfig, tmp_path: Path
+) -> None:
+    for kind in ("input", "hidden"):
+        source = config.probes / kind
+        target = tmp_path / "probes" / kind
+        target.mkdir(parents=True)
+        for name in ("probe.json", "probe.safetensors"):
+            (target / name).write_bytes((source / name).read_bytes())
+        described = json.loads((target / "probe.json").read_text())
+        described["record"]["is_feasible"] = False
+        (target / "probe.json").write_text(json.dumps(described))
+    unsound = dataclasses.replace(
+        config, probes=tmp_path / "probes", bundle=tmp_path / "bundle"
+    )
+    with pytest.raises(InfeasibleError, match="input probe is not feasible"):
+        export(dataclasses.replace(unsound, force=False))
+    assert not unsound.bundle.exists()
+    forced = export(unsound)
+    assert forced.manifest.probes["hidden"].forced
+    assert "exported on demand" in forced.files["README.md"].decode()
+
+
+def test_directory_that_is_no_bundle_is_not_replaced(
+    config: ExportConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("keep me")
+    with pytest.raises(BundleError, match="exists and is not a bundle"):
+        export(dataclasses.replace(config, bundle=tmp_path / "precious"))
+    assert (tmp_path / "precious" / "file").read_text() == "keep me"
+
+
+def test_provenance_names_no_path_of_the_machine(
+    bundle_directory: Path, fitted: Path
+) -> None:
+    for name in ("manifest.json", "README.md"):
+        assert str(fitted) not in (bundle_directory / name).read_text()

@@ -1,0 +1,130 @@
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffmask_training.batches import TensorBatch, collate, encode
+from diffmask_training.classifier import Classifier
+from diffmask_training.config import FitConfig
+from diffmask_training.figures import Figures, StateFigures
+from diffmask_training.probes import Probe, ProbeKind, ProbeShape
+from diffmask_training.records import Record
+from diffmask_training.trainer import Trainer
+
+TEXTS = ("good film", "the plot is dull .", "it was awful and boring", "a fine film")
+
+
+def _trainer(
+    classifier: Classifier, kind: ProbeKind = "input", states_per_text: int = 2
+) -> Trainer:
+    torch.manual_seed(0)
+    shape = ProbeShape(kind=kind, num_states=4, hidden_size=32, bottleneck_size=4)
+    config = FitConfig(kind=kind, states_per_text=states_per_text)
+    return Trainer(config, classifier.encoder, Probe(shape), pad_id=0, total_steps=10)
+
+
+def _batch(classifier: Classifier) -> TensorBatch:
+    records = [Record(text=text, label=0) for text in TEXTS]
+    return collate(encode(records, classifier.tokenizer, 64), pad_id=0)
+
+
+def _figures(divergences: list[float]) -> Figures:
+    states = tuple(
+        StateFigures(
+            state=str(number),
+            kept_share=0.5,
+            agreement=1.0,
+            divergence=value,
+            excess=value,
+            violation_rate=0.0,
+            accuracy=None,
+            macro_f1=None,
+        )
+        for number, value in enumerate(divergences)
+    )
+    return Figures(num_texts=1, accuracy=None, macro_f1=None, states=states)
+
+
+@pytest.mark.parametrize("kind", ["input", "hidden"])
+def test_step_moves_every_state_that_texts_were_dealt(
+    classifier: Classifier, kind: ProbeKind
+) -> None:
+    trainer = _trainer(classifier, kind)
+    before = [p.detach().clone() for p in trainer.probe.parameters()]
+    figures = trainer.step(_batch(classifier))
+    assert sorted(f.state_index for f in figures) == [0, 1, 2, 3]
+    after = list(trainer.probe.parameters())
+    assert any(not torch.equal(x, y) for x, y in zip(before, after, strict=True))
+    assert all(running is not None for running in trainer.multipliers.running)
+
+
+def test_step_leaves_the_model_alone(classifier: Classifier) -> None:
+    model = classifier.encoder.model
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    _trainer(classifier).step(_batch(classifier))
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("states_per_text", [1, 2, 4, 5])
+def test_states_share_the_texts_out_evenly(
+    classifier: Classifier, states_per_text: int
+) -> None:
+    trainer = _trainer(classifier, states_per_text=states_per_text)
+    dealt = trainer._share_out(8)
+    sizes = [len(texts) for texts in dealt.values()]
+    assert sum(sizes) == 8 * states_per_text
+    assert max(sizes) == min(sizes)
+
+
+def test_statistics_standardise_real_tokens(classifier: Classifier) -> None:
+    trainer = _trainer(classifier)
+    records = [Record(text=text) for text in TEXTS]
+    encodings = encode(records, classifier.tokenizer, 64)
+    trainer.initialise(encodings, mask_id=4)
+    with torch.no_grad():
+        batch = collate(encodings, pad_id=0)
+        states = classifier.encoder.capture(batch.inputs).hidden_states
+    for index, state in enumerate(states):
+        tokens = state[batch.attention_mask.bool()]
+        tokens = (tokens - trainer.probe.mean[index]) / trainer.probe.scale[index]
+        assert torch.allclose(tokens.mean(dim=0), torch.zeros(32), atol=1e-4)
+        spread = tokens.std(dim=0, correction=0)
+        assert torch.allclose(spread, torch.ones(32), atol=1e-3)
+    words = classifier.encoder.model.get_input_embeddings()
+    assert torch.equal(trainer.probe.baselines[0], words.weight[4])
+
+
+def test_aim_moves_by_the_ratio_of_limit_to_validation(classifier: Classifier) -> None:
+    trainer = _trainer(classifier)
+    limit = trainer.config.margin
+    trainer.aims = [0.5 * limit] * 4
+    trainer.recalibrate(_figures([limit, 1.25 * limit, 9.0, 0.0]))
+    expected = [0.5, 0.4, 0.5 * 2 / 3, 0.75]
+    for aim, share in zip(trainer.aims, expected, strict=True):
+        assert math.isclose(aim, share * limit, rel_tol=1e-9)
+
+
+def test_aim_stays_between_a_tenth_of_the_limit_and_the_limit(
+    classifier: Classifier,
+) -> None:
+    trainer = _trainer(classifier)
+    for _ in range(20):
+        trainer.recalibrate(_figures([9.0, 0.0, 9.0, 0.0]))
+    limit = trainer.config.margin
+    assert trainer.aims == pytest.approx([0.1 * limit, limit] * 2)
+
+
+def test_state_of_a_trainer_survives_a_round_trip(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    batch = _batch(classifier)
+    trainer, restored = _trainer(classifier), _trainer(classifier)
+    trainer.step(batch)
+    torch.save(trainer.state_dict(), tmp_path / "state.pt")
+    restored.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert dataclasses.astuple(trainer.step(batch)[0]) == dataclasses.astuple(
+        restored.step(batch)[0]
+    )
