@@ -58,7 +58,7 @@ def main() -> None:
         highlight=False,
     )
     console.print(TerminalView(report))
-    # A fixed id keeps two drawings of the same explanation equal.
+    # A fixed id, so that two drawings differ in what they show and in nothing else.
     drawn = console.export_svg(title="diffmask explain", unique_id="explanation")
     arguments.to.write_text(_WEB_FONT.sub("", drawn), encoding="utf-8")
 

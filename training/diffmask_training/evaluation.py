@@ -11,9 +11,9 @@ from diffmask_training.batches import Encoding, sorted_batches
 from diffmask_training.checkpoint import FittedProbe
 from diffmask_training.classifier import Classifier
 from diffmask_training.config import DataConfig
-from diffmask_training.export.runtime import GraphRuntime
 from diffmask_training.figures import Figures, MaskedRun, summarise
 from diffmask_training.hard_concrete import HardConcreteShape
+from diffmask_training.runtime import GraphRuntime
 from diffmask_training.splits import read_splits
 from diffmask_training.validation import validate
 

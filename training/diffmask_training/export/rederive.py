@@ -13,10 +13,10 @@ from diffmask_training.config import VerifyConfig
 from diffmask_training.errors import ParityError
 from diffmask_training.export.onnx import export_graph
 from diffmask_training.export.precision import store_weights_in_8_bits
-from diffmask_training.export.runtime import GraphRuntime
 from diffmask_training.export.verify import LENGTHS, TOLERANCE, check_parity
 from diffmask_training.export.write import build_module
 from diffmask_training.probes import ProbeKind
+from diffmask_training.runtime import GraphRuntime
 
 
 def verify_bundle(config: VerifyConfig) -> Iterator[str]:

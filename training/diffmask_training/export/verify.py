@@ -11,7 +11,7 @@ from diffmask_service.bundle import GraphFidelity, Parity
 from diffmask_training.batches import Encoding, collate
 from diffmask_training.errors import ParityError
 from diffmask_training.export.graph import FusedModule
-from diffmask_training.export.runtime import GraphOutputs, GraphRuntime
+from diffmask_training.runtime import GraphOutputs, GraphRuntime
 
 LENGTHS = (3, 4, 17, 128, 512)
 TOLERANCE = 1e-5

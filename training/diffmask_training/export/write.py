@@ -39,7 +39,6 @@ from diffmask_training.export.onnx import (
     export_graph,
 )
 from diffmask_training.export.precision import store_weights_in_8_bits
-from diffmask_training.export.runtime import GraphOutputs, GraphRuntime
 from diffmask_training.export.verify import (
     check_parity,
     compare_graphs,
@@ -50,6 +49,7 @@ from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.masking import HARD_MASK_THRESHOLD
 from diffmask_training.probes import ProbeKind
 from diffmask_training.records import Record
+from diffmask_training.runtime import GraphOutputs, GraphRuntime
 from diffmask_training.splits import read_splits
 
 _KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
