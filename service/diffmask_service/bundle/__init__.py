@@ -11,7 +11,7 @@ from diffmask_service.bundle.archive import (
     read_bundle,
     write_bundle,
 )
-from diffmask_service.bundle.graph import check_graph
+from diffmask_service.bundle.graph import check_graph, cut_graph
 from diffmask_service.bundle.manifest import (
     GateDefinition,
     Graph,
@@ -42,6 +42,7 @@ __all__ = [
     "StateReport",
     "check_graph",
     "check_target",
+    "cut_graph",
     "read_bundle",
     "write_bundle",
 ]

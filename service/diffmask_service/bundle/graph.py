@@ -1,11 +1,12 @@
 """Checks of an ONNX graph before its bytes go to the runtime."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx.utils import Extractor
 
 from diffmask_service.bundle.manifest import Manifest
 from diffmask_service.errors import GraphError
@@ -64,6 +65,19 @@ def check_graph(content: bytes, manifest: Manifest, name: str) -> ModelProto:
         if value.type.tensor_type.elem_type != TensorProto.FLOAT:
             raise GraphError(f"{name}: output {value.name!r} is not float32")
     return model
+
+
+def cut_graph(content: bytes, outputs: Sequence[str]) -> bytes:
+    """Return a graph that computes some of the outputs of another, and nothing else.
+
+    Args:
+        content: The bytes of a checked graph.
+        outputs: Names of the outputs to keep.
+    """
+    model = onnx.load_model_from_string(content)
+    inputs = [value.name for value in model.graph.input]
+    cut: ModelProto = Extractor(model).extract_model(inputs, list(outputs))
+    return cut.SerializeToString()
 
 
 def _check_self_contained(graph: GraphProto, name: str) -> None:

@@ -1,13 +1,8 @@
 """Everything together: classifier and probes to a verified bundle on disk."""
 
-import dataclasses
-import datetime
-from collections.abc import Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from onnx import ModelProto
 
 from diffmask_service.bundle import (
@@ -15,16 +10,12 @@ from diffmask_service.bundle import (
     Graph,
     Manifest,
     Parity,
-    ProbeReport,
-    Provenance,
-    ReferenceDistribution,
+    Precision,
     SelfTest,
     SelfTestCase,
-    StateReport,
     check_target,
     write_bundle,
 )
-from diffmask_service.bundle.manifest import Precision
 from diffmask_training.batches import Encoding, encode
 from diffmask_training.checkpoint import FittedProbe, load_probe
 from diffmask_training.classifier import Classifier, load_classifier
@@ -32,6 +23,13 @@ from diffmask_training.config import ExportConfig
 from diffmask_training.errors import InfeasibleError
 from diffmask_training.evaluation import evaluate_graph, evaluate_probe
 from diffmask_training.export.card import write_card
+from diffmask_training.export.describe import (
+    KINDS,
+    describe_gates,
+    describe_graph,
+    describe_making,
+    describe_probe,
+)
 from diffmask_training.export.graph import FusedModule
 from diffmask_training.export.onnx import (
     INPUTS,
@@ -41,18 +39,15 @@ from diffmask_training.export.onnx import (
 from diffmask_training.export.precision import store_weights_in_8_bits
 from diffmask_training.export.verify import (
     check_parity,
-    compare_graphs,
     supported_padding,
 )
-from diffmask_training.figures import Figures
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.masking import HARD_MASK_THRESHOLD
 from diffmask_training.probes import ProbeKind
 from diffmask_training.records import Record
-from diffmask_training.runtime import GraphOutputs, GraphRuntime
+from diffmask_training.runtime import GraphRuntime
 from diffmask_training.splits import read_splits
 
-_KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
 # Another processor sums in another order; a float32 graph of this depth then strays by
 # about 1e-5, and gates at most by ten times that.
 _SELFTEST_TOLERANCE = 1e-3
@@ -63,7 +58,6 @@ _SELFTEST_TEXTS = (
     "Not bad at all - the ending, though, felt rushed and a little dull.",
     "Élodie's naïve café scene is a small wonder 🙂",
 )
-_PACKAGES = ("diffmask-service", "torch", "transformers", "onnxscript", "onnxruntime")
 
 
 def export(config: ExportConfig) -> Bundle:
@@ -80,7 +74,7 @@ def export(config: ExportConfig) -> Bundle:
     """
     check_target(config.bundle)
     classifier = load_classifier(config.checkpoint)
-    fitted = {kind: load_probe(config.probes, kind) for kind in _KINDS}
+    fitted = {kind: load_probe(config.probes, kind) for kind in KINDS}
     for kind, probe in fitted.items():
         _refuse_unsound(kind, probe, force=config.force)
     splits = read_splits(config, classifier.labels)
@@ -103,7 +97,7 @@ def export(config: ExportConfig) -> Bundle:
         for precision, runtime in runtimes.items()
     }
     graphs: dict[Precision, Graph] = {
-        precision: _described(
+        precision: describe_graph(
             precision,
             evaluate_graph(
                 runtimes[precision],
@@ -130,13 +124,13 @@ def export(config: ExportConfig) -> Bundle:
         default_graph=config.default_graph,
         parity=parity,
         probes={
-            kind: _report(figures[kind], probe, forced=config.force)
+            kind: describe_probe(figures[kind], probe, forced=config.force)
             for kind, probe in fitted.items()
         },
         accuracy=figures["input"].accuracy,
         macro_f1=figures["input"].macro_f1,
-        reference=_reference(chosen, len(classifier.labels)),
-        provenance=_provenance(config, fitted),
+        reference=describe_gates(chosen, len(classifier.labels)),
+        provenance=describe_making(config, fitted),
     )
     tokenizer = classifier.tokenizer.backend_tokenizer
     tokenizer.no_padding()
@@ -197,95 +191,6 @@ def _checked(
     return parity, supported_padding(module, runtime, vocabulary_size=size)
 
 
-def _described(
-    precision: Precision,
-    figures: Figures,
-    fitted: FittedProbe,
-    outputs: Mapping[Precision, Sequence[GraphOutputs]],
-    *,
-    fused: int,
-) -> Graph:
-    is_plain = precision == "fp32"
-    return Graph(
-        file=f"model.{precision}.onnx",
-        fused_attentions=fused,
-        fidelity=None
-        if is_plain
-        else compare_graphs(outputs["fp32"], outputs[precision]),
-        accuracy=figures.accuracy,
-        macro_f1=figures.macro_f1,
-        input_masks=_state_reports(figures, fitted),
-    )
-
-
-def _state_reports(figures: Figures, fitted: FittedProbe) -> tuple[StateReport, ...]:
-    return tuple(
-        StateReport(
-            state=state.state,
-            kept_share=state.kept_share,
-            agreement=state.agreement,
-            divergence=state.divergence,
-            violation_rate=state.violation_rate,
-            accuracy=state.accuracy,
-            macro_f1=state.macro_f1,
-            multiplier=multiplier,
-        )
-        for state, multiplier in zip(
-            figures.states, fitted.record.multipliers, strict=True
-        )
-    )
-
-
-def _report(figures: Figures, fitted: FittedProbe, *, forced: bool) -> ProbeReport:
-    record = fitted.record
-    is_sound = record.is_feasible and not record.is_collapsed
-    return ProbeReport(
-        is_feasible=record.is_feasible,
-        forced=forced and not is_sound,
-        margin=float(record.config["margin"]),
-        num_texts=figures.num_texts,
-        masked_share=1 - figures.mean("kept_share"),
-        agreement=figures.mean("agreement"),
-        divergence=figures.mean("divergence"),
-        violation_rate=figures.mean("violation_rate"),
-        accuracy_before=figures.accuracy,
-        accuracy_after=figures.mean_if_labelled("accuracy"),
-        macro_f1_before=figures.macro_f1,
-        macro_f1_after=figures.mean_if_labelled("macro_f1"),
-        fit_seconds=record.fit_seconds,
-        seconds_by_stage=record.seconds_by_stage,
-        states=_state_reports(figures, fitted),
-    )
-
-
-def _reference(
-    outputs: Sequence[GraphOutputs], num_labels: int
-) -> dict[ProbeKind, ReferenceDistribution]:
-    predicted = np.array([output.logits.argmax() for output in outputs])
-    references = {}
-    for kind in _KINDS:
-        mean_gate, kept_share, counts = [], [], []
-        for label in range(num_labels):
-            gates = [
-                getattr(output, f"{kind}_gates")
-                for output, said in zip(outputs, predicted, strict=True)
-                if said == label
-            ]
-            counts.append(len(gates))
-            if not gates:
-                gates = [np.zeros_like(getattr(outputs[0], f"{kind}_gates"))]
-            joined = np.concatenate(gates, axis=1)  # [layers, tokens of all texts]
-            mean_gate.append(tuple(float(x) for x in joined.mean(axis=1).clip(0, 1)))
-            kept = (joined >= HARD_MASK_THRESHOLD).mean(axis=1)
-            kept_share.append(tuple(float(x) for x in kept))
-        references[kind] = ReferenceDistribution(
-            num_texts=tuple(counts),
-            mean_gate=tuple(mean_gate),
-            kept_share=tuple(kept_share),
-        )
-    return references
-
-
 def _selftest(
     classifier: Classifier, runtime: GraphRuntime, *, pairs: bool
 ) -> SelfTest:
@@ -309,31 +214,3 @@ def _selftest(
             )
         )
     return SelfTest(tolerance=_SELFTEST_TOLERANCE, cases=tuple(cases))
-
-
-def _provenance(
-    config: ExportConfig, fitted: Mapping[ProbeKind, FittedProbe]
-) -> Provenance:
-    # Paths of the machine that made a bundle are nobody's business.
-    settings: dict[str, Any] = {
-        f"fit.{kind}": _without_paths(probe.record.config)
-        for kind, probe in fitted.items()
-    }
-    settings["export"] = _without_paths(dataclasses.asdict(config))
-    return Provenance(
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        base_model=config.base_model,
-        data=config.data_name,
-        config=settings,
-        packages={name: metadata.version(name) for name in _PACKAGES},
-        processor=fitted["input"].record.processor,
-    )
-
-
-def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    paths = {"data", "checkpoint", "probes", "bundle", "base"}
-    return {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in settings.items()
-        if key not in paths
-    }

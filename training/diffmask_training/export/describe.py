@@ -1,0 +1,189 @@
+"""What a manifest says of a graph, a probe, live gates and the making of a bundle."""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffmask_service.bundle import (
+    Graph,
+    Precision,
+    ProbeReport,
+    Provenance,
+    ReferenceDistribution,
+    StateReport,
+)
+from diffmask_training.checkpoint import FittedProbe
+from diffmask_training.config import ExportConfig
+from diffmask_training.errors import CheckpointError
+from diffmask_training.export.verify import compare_graphs
+from diffmask_training.figures import Figures
+from diffmask_training.masking import HARD_MASK_THRESHOLD
+from diffmask_training.probes import ProbeKind
+from diffmask_training.runtime import GraphOutputs
+
+KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
+_PACKAGES = ("diffmask-service", "torch", "transformers", "onnxscript", "onnxruntime")
+# Paths of the machine that made a bundle are nobody's business.
+_PATHS = frozenset({"data", "base", "checkpoint", "probes", "bundle", "resume"})
+
+
+def describe_graph(
+    precision: Precision,
+    figures: Figures,
+    fitted: FittedProbe,
+    outputs: Mapping[Precision, Sequence[GraphOutputs]],
+    *,
+    fused: int,
+) -> Graph:
+    """Describe one graph of the bundle.
+
+    Args:
+        precision: Which graph.
+        figures: Its own input masks on the test texts.
+        fitted: The input probe.
+        outputs: What each graph gave for the test texts, fp32 among them.
+        fused: Attention operators after fusion.
+    """
+    is_plain = precision == "fp32"
+    return Graph(
+        file=f"model.{precision}.onnx",
+        fused_attentions=fused,
+        fidelity=None
+        if is_plain
+        else compare_graphs(outputs["fp32"], outputs[precision]),
+        accuracy=figures.accuracy,
+        macro_f1=figures.macro_f1,
+        input_masks=_state_reports(figures, fitted),
+    )
+
+
+def _state_reports(figures: Figures, fitted: FittedProbe) -> tuple[StateReport, ...]:
+    return tuple(
+        StateReport(
+            state=state.state,
+            kept_share=state.kept_share,
+            agreement=state.agreement,
+            divergence=state.divergence,
+            violation_rate=state.violation_rate,
+            accuracy=state.accuracy,
+            macro_f1=state.macro_f1,
+            multiplier=multiplier,
+        )
+        for state, multiplier in zip(
+            figures.states, fitted.record.multipliers, strict=True
+        )
+    )
+
+
+def describe_probe(
+    figures: Figures, fitted: FittedProbe, *, forced: bool
+) -> ProbeReport:
+    """Describe how the fit of one probe ended.
+
+    Args:
+        figures: Its masks on the test texts, in PyTorch.
+        fitted: The probe.
+        forced: Whether the export was told to take an unsound probe.
+    """
+    record = fitted.record
+    is_sound = record.is_feasible and not record.is_collapsed
+    return ProbeReport(
+        is_feasible=record.is_feasible,
+        forced=forced and not is_sound,
+        margin=float(record.config["margin"]),
+        num_texts=figures.num_texts,
+        masked_share=1 - figures.mean("kept_share"),
+        agreement=figures.mean("agreement"),
+        divergence=figures.mean("divergence"),
+        violation_rate=figures.mean("violation_rate"),
+        accuracy_before=figures.accuracy,
+        accuracy_after=figures.mean_if_labelled("accuracy"),
+        macro_f1_before=figures.macro_f1,
+        macro_f1_after=figures.mean_if_labelled("macro_f1"),
+        fit_seconds=record.fit_seconds,
+        seconds_by_stage=record.seconds_by_stage,
+        states=_state_reports(figures, fitted),
+    )
+
+
+def describe_gates(
+    outputs: Sequence[GraphOutputs], num_labels: int
+) -> dict[ProbeKind, ReferenceDistribution]:
+    """Describe what gates look like on the test texts, by predicted label.
+
+    Args:
+        outputs: Of the graph that will be served, one entry for each text.
+        num_labels: Labels of the model.
+    """
+    predicted = np.array([output.logits.argmax() for output in outputs])
+    references = {}
+    for kind in KINDS:
+        mean_gate, kept_share, counts = [], [], []
+        for label in range(num_labels):
+            gates = [
+                getattr(output, f"{kind}_gates")
+                for output, said in zip(outputs, predicted, strict=True)
+                if said == label
+            ]
+            counts.append(len(gates))
+            if not gates:
+                gates = [np.zeros_like(getattr(outputs[0], f"{kind}_gates"))]
+            joined = np.concatenate(gates, axis=1)  # [layers, tokens of all texts]
+            mean_gate.append(tuple(float(x) for x in joined.mean(axis=1).clip(0, 1)))
+            kept = (joined >= HARD_MASK_THRESHOLD).mean(axis=1)
+            kept_share.append(tuple(float(x) for x in kept))
+        references[kind] = ReferenceDistribution(
+            num_texts=tuple(counts),
+            mean_gate=tuple(mean_gate),
+            kept_share=tuple(kept_share),
+        )
+    return references
+
+
+def describe_making(
+    config: ExportConfig, fitted: Mapping[ProbeKind, FittedProbe]
+) -> Provenance:
+    """Describe where the bundle came from; no path of this machine is in it.
+
+    Args:
+        config: Settings of the export.
+        fitted: The probes, whose records hold the settings of their fits.
+    """
+    settings: dict[str, Any] = _finetuning(config.checkpoint) | {
+        f"fit.{kind}": _without_paths(probe.record.config)
+        for kind, probe in fitted.items()
+    }
+    settings["export"] = _without_paths(dataclasses.asdict(config))
+    return Provenance(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        base_model=config.base_model,
+        data=config.data_name,
+        config=settings,
+        packages={name: metadata.version(name) for name in _PACKAGES},
+        processor=fitted["input"].record.processor,
+    )
+
+
+def _finetuning(checkpoint: Path) -> dict[str, Any]:
+    # Written by our own `finetune`; a classifier from elsewhere has none.
+    path = checkpoint / "finetune.json"
+    if not path.exists():
+        return {}
+    try:
+        return {"finetune": _without_paths(json.loads(path.read_bytes())["config"])}
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not written by `finetune` ({error})") from error
+
+
+def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in settings.items()
+        if key not in _PATHS
+    }
