@@ -63,6 +63,22 @@ def test_run_from_a_state_equals_the_library_fed_with_embeddings(
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+@torch.no_grad()
+def test_texts_may_enter_one_run_at_different_states(classifier: Classifier) -> None:
+    encoder = classifier.encoder
+    states = [
+        torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(i))
+        for i in range(encoder.num_states)
+    ]
+    for chosen in ((0, 1, 2, 3), (1, 3), (2, 3), (0, 3)):
+        inputs = {
+            name: torch.cat([value] * len(chosen)) for name, value in INPUTS.items()
+        }
+        together = encoder.run_from_each(inputs, {i: states[i] for i in chosen})
+        alone = [encoder.run_from(INPUTS, i, states[i]) for i in chosen]
+        assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+
+
 def test_blocks_are_themselves_again_after_a_run(classifier: Classifier) -> None:
     encoder = classifier.encoder
     before = encoder.capture(INPUTS).logits

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from diffmask_training.objective import Constraint, divergence, expected_l0
+from diffmask_training.objective import Constraint, divergence, mean_over_tokens
 
 
 def test_divergence_of_two_coins_is_the_closed_form() -> None:
@@ -27,7 +27,7 @@ def test_divergence_of_equal_predictions_is_zero() -> None:
 def test_expected_l0_averages_over_real_tokens_then_texts() -> None:
     keep = torch.tensor([[0.2, 0.4, 0.9], [1.0, 0.0, 0.5]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    assert expected_l0(keep, mask).item() == pytest.approx((0.3 + 0.5) / 2)
+    assert mean_over_tokens(keep, mask).item() == pytest.approx((0.3 + 0.5) / 2)
 
 
 def test_mean_constraint_lets_easy_texts_pay_for_hard_ones() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from diffmask_training.batches import TensorBatch, collate, encode
 from diffmask_training.classifier import Classifier
-from diffmask_training.config import FitConfig
+from diffmask_training.config import FitConfig, Precision
 from diffmask_training.figures import Figures, StateFigures
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.records import Record
@@ -17,11 +17,14 @@ TEXTS = ("good film", "the plot is dull .", "it was awful and boring", "a fine f
 
 
 def _trainer(
-    classifier: Classifier, kind: ProbeKind = "input", states_per_text: int = 2
+    classifier: Classifier,
+    kind: ProbeKind = "input",
+    states_per_text: int = 2,
+    precision: Precision = "fp32",
 ) -> Trainer:
     torch.manual_seed(0)
     shape = ProbeShape(kind=kind, num_states=4, hidden_size=32, bottleneck_size=4)
-    config = FitConfig(kind=kind, states_per_text=states_per_text)
+    config = FitConfig(kind=kind, states_per_text=states_per_text, precision=precision)
     return Trainer(config, classifier.encoder, Probe(shape), pad_id=0, total_steps=10)
 
 
@@ -60,6 +63,17 @@ def test_step_moves_every_state_that_texts_were_dealt(
     assert all(running is not None for running in trainer.multipliers.running)
 
 
+def test_reduced_precision_gives_nearly_the_same_step(classifier: Classifier) -> None:
+    batch = _batch(classifier)
+    exact = _trainer(classifier).step(batch)
+    trainer = _trainer(classifier, precision="bf16")
+    assert trainer.fast_encoder.model.dtype is torch.bfloat16
+    assert trainer.encoder.model.dtype is torch.float32
+    for one, other in zip(exact, trainer.step(batch), strict=True):
+        assert one.kept_share == pytest.approx(other.kept_share, rel=0.02)
+        assert one.divergence == pytest.approx(other.divergence, rel=0.2, abs=0.05)
+
+
 def test_step_leaves_the_model_alone(classifier: Classifier) -> None:
     model = classifier.encoder.model
     before = {name: p.clone() for name, p in model.named_parameters()}
@@ -91,8 +105,7 @@ def test_statistics_standardise_real_tokens(classifier: Classifier) -> None:
         tokens = state[batch.attention_mask.bool()]
         tokens = (tokens - trainer.probe.mean[index]) / trainer.probe.scale[index]
         assert torch.allclose(tokens.mean(dim=0), torch.zeros(32), atol=1e-4)
-        spread = tokens.std(dim=0, correction=0)
-        assert torch.allclose(spread, torch.ones(32), atol=1e-3)
+        assert float(tokens.square().mean()) == pytest.approx(1.0, abs=1e-3)
     words = classifier.encoder.model.get_input_embeddings()
     assert torch.equal(trainer.probe.baselines[0], words.weight[4])
 

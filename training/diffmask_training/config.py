@@ -115,8 +115,8 @@ class FitConfig(DataConfig):
         slack: Allowed mean excess under `hinge`, nats.
         tolerance: A probe counts as feasible while no state's validation divergence is
             over the limit by more than this share of it.
-        relaxation: Gates while training: `soft` samples, `straight_through` samples cut
-            to 0 or 1, or `deterministic` hard masks.
+        relaxation: Gates while training: `soft` samples, `deterministic` hard masks, or
+            `mixed`, either for half of the texts.
         epochs: Passes over the training texts.
         batch_size: Texts a step.
         states_per_text: States that each text is masked at, at each step.
@@ -124,6 +124,8 @@ class FitConfig(DataConfig):
         baseline_learning_rate: Of the baselines; falls likewise.
         initial_bias: Gate logit at the start; lower starts sparser.
         bottleneck_size: Width inside a probe's network; 0 for a quarter of a state.
+        energy_weight: Weight of the mean square of the networks' scores, which keeps
+            gates from freezing wide open or shut.
         integral: Weight of the violation in the multiplier's step.
         proportional: Weight of the change of the violation's running mean.
         smoothing: Share of that running mean kept at a step.
@@ -144,7 +146,7 @@ class FitConfig(DataConfig):
     constraint: ConstraintKind = "mean"
     slack: float = 0.02
     tolerance: float = 0.25
-    relaxation: Relaxation = "soft"
+    relaxation: Relaxation = "mixed"
     epochs: int = 5
     batch_size: int = 16
     states_per_text: int = 4
@@ -152,6 +154,7 @@ class FitConfig(DataConfig):
     baseline_learning_rate: float = 1e-3
     initial_bias: float = 3.0
     bottleneck_size: int = 0
+    energy_weight: float = 0.02
     integral: float = 0.3
     proportional: float = 5.0
     smoothing: float = 0.9

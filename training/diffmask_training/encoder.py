@@ -116,13 +116,37 @@ class Encoder(nn.Module):
         Returns:
             `[batch, labels]` float32 logits.
         """
+        return self.run_from_each(inputs, {state_index: hidden_state})
+
+    def run_from_each(
+        self, inputs: Mapping[str, Tensor], hidden_states: Mapping[int, Tensor]
+    ) -> Tensor:
+        """Run the model once on texts that enter it at different states.
+
+        One run of many rows costs far less than a run for each state. A block computes
+        only the rows that have entered below it and hands the others on.
+
+        Args:
+            inputs: Model inputs, each `[batch, tokens]`; the rows of the lowest state
+                first, then those of the next, and so on.
+            hidden_states: By index of the state, in rising order: `[rows, tokens,
+                hidden]`, what stands in its place for its share of the rows.
+
+        Returns:
+            `[batch, labels]` float32 logits.
+        """
+        dtype = self.model.dtype
+        entered = 0
         with ExitStack() as stack:
-            for block in self._sources[2:state_index]:
-                stack.enter_context(_bypassed(block))
-            source = self._sources[state_index]
-            stack.enter_context(_hooked(source, lambda _: hidden_state))
+            for index, source in enumerate(self._sources):
+                if index >= 2 and entered < len(inputs["input_ids"]):
+                    stack.enter_context(_limited(source, entered))
+                if index in hidden_states:
+                    rows = hidden_states[index].to(dtype)
+                    stack.enter_context(_hooked(source, _enter(rows, entered)))
+                    entered += len(rows)
             logits: Tensor = self.model(**inputs).logits
-        return logits
+        return logits.float()
 
     def _prove(self) -> None:
         # Hooks can silently miss: a renamed module, an output that is a tuple, a block
@@ -131,7 +155,7 @@ class Encoder(nn.Module):
         input_ids = torch.tensor(_TEXTS, device=device)
         inputs = {"input_ids": input_ids, "attention_mask": (input_ids != 0).long()}
         with torch.no_grad():
-            plain = self.model(**inputs).logits
+            plain = self.model(**inputs).logits.float()
             captured = self.capture(inputs)
             if len(captured.hidden_states) != self.num_states:
                 raise CheckpointError(
@@ -170,9 +194,40 @@ def _hooked(module: nn.Module, replace: Replacement) -> Iterator[None]:
         handle.remove()
 
 
+def _enter(rows: Tensor, first: int) -> Replacement:
+    # Puts rows in their places and leaves the rest of the batch as it is.
+    def enter(state: Tensor) -> Tensor:
+        if len(rows) == len(state):
+            return rows
+        return torch.cat([state[:first], rows, state[first + len(rows) :]])
+
+    return enter
+
+
 @contextmanager
-def _bypassed(block: nn.Module) -> Iterator[None]:
-    block.forward = lambda hidden_states, *_args, **_kwargs: hidden_states
+def _limited(block: nn.Module, num_rows: int) -> Iterator[None]:
+    # The block computes the first rows of the batch and hands the others on as they
+    # are. Whatever else it is given, such as a mask, is cut alike.
+    compute = type(block).forward
+
+    def forward(hidden_states: Tensor, *others: Any, **named: Any) -> Any:
+        if num_rows == 0:
+            return hidden_states
+
+        def cut(value: Any) -> Any:
+            is_batch = isinstance(value, Tensor) and len(value) == len(hidden_states)
+            return value[:num_rows] if is_batch else value
+
+        output = compute(
+            block,
+            hidden_states[:num_rows],
+            *(cut(value) for value in others),
+            **{name: cut(value) for name, value in named.items()},
+        )
+        state = output if isinstance(output, Tensor) else output[0]
+        return torch.cat([state, hidden_states[num_rows:]])
+
+    block.forward = forward
     try:
         yield
     finally:

@@ -20,8 +20,10 @@ from diffmask_training.hard_concrete import (
 )
 from diffmask_training.probes import Probe
 
-Relaxation = Literal["soft", "straight_through", "deterministic"]
+Relaxation = Literal["soft", "mixed", "deterministic"]
 HARD_MASK_THRESHOLD = 0.5
+# Share of the texts that get the hard mask while training.
+_HARD_SHARE = {"soft": 0.0, "mixed": 0.5, "deterministic": 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,18 @@ class Gates:
     keep_probability: Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledGates(Gates):
+    """Gates of one state while training.
+
+    Attributes:
+        energy: `[batch, tokens]` float32, >= 0. Mean square of the voting networks'
+            scores; what keeps them where their gradient has not died away.
+    """
+
+    energy: Tensor
+
+
 def sampled_gates(
     probe: Probe,
     hidden_states: Sequence[Tensor],
@@ -46,7 +60,7 @@ def sampled_gates(
     *,
     relaxation: Relaxation,
     generator: torch.Generator,
-) -> Gates:
+) -> SampledGates:
     """Draw the gates of one state, differentiable in the probe.
 
     Args:
@@ -54,21 +68,29 @@ def sampled_gates(
         hidden_states: `layers` tensors `[batch, tokens, hidden]`.
         state_index: Whose gates, in [0, num_states).
         shape: Of the votes' distribution.
-        relaxation: `soft` votes as sampled, `straight_through` the same cut to 0 or 1,
-            `deterministic` the hard mask; the last two keep a soft gradient.
+        relaxation: `soft` samples the votes; `deterministic` takes the hard mask, with
+            the gradient of the keep probability; `mixed` does either for half of the
+            texts. A sampled vote that is clipped to zero has no gradient, so a gate
+            that must open learns it from few samples; a hard mask always has one, but
+            alone it would leave probabilities hovering about the threshold.
         generator: Source of randomness.
     """
-    logits = _vote_logits(probe, hidden_states, state_index)
+    voters = _voters(probe, state_index)
+    scores = [probe.scores(hidden_states, voter) for voter in voters]
+    logits = torch.stack(
+        [probe.bounded(s, voter) for s, voter in zip(scores, voters, strict=True)]
+    )  # [votes, batch, tokens]
     keep_probability = log_keep_probability(logits, shape).sum(dim=0).exp()
-    if relaxation == "deterministic":
-        hard = (keep_probability >= HARD_MASK_THRESHOLD).float()
-        values = hard + keep_probability - keep_probability.detach()
-    else:
-        values = sample(logits, shape, generator).prod(dim=0)
-        if relaxation == "straight_through":
-            hard = (values >= HARD_MASK_THRESHOLD).float()
-            values = hard + values - values.detach()
-    return Gates(values=values, keep_probability=keep_probability)
+    soft = sample(logits, shape, generator).prod(dim=0)
+    hard = (keep_probability >= HARD_MASK_THRESHOLD).float()
+    hard = hard + keep_probability - keep_probability.detach()
+    hard_share = _HARD_SHARE[relaxation]
+    is_hard = torch.rand(len(soft), 1, generator=generator) < hard_share
+    return SampledGates(
+        values=torch.where(is_hard, hard, soft),
+        keep_probability=keep_probability,
+        energy=torch.stack(scores).square().mean(dim=0),
+    )
 
 
 def hard_gates(
@@ -78,7 +100,12 @@ def hard_gates(
     shape: HardConcreteShape,
 ) -> Gates:
     """Return the deterministic gates of one state: 1 where it is kept, else 0."""
-    logits = _vote_logits(probe, hidden_states, state_index)
+    logits = torch.stack(
+        [
+            probe.gate_logits(hidden_states, voter)
+            for voter in _voters(probe, state_index)
+        ]
+    )  # [votes, batch, tokens]
     keep_probability = log_keep_probability(logits, shape).sum(dim=0).exp()
     values = (keep_probability >= HARD_MASK_THRESHOLD).float()
     return Gates(values=values, keep_probability=keep_probability)
@@ -132,13 +159,6 @@ def mix(
     return gate * state + (1 - gate) * probe.baseline(state_index)
 
 
-def _vote_logits(
-    probe: Probe, hidden_states: Sequence[Tensor], state_index: int
-) -> Tensor:
+def _voters(probe: Probe, state_index: int) -> range:
     first = 0 if probe.shape.kind == "input" else state_index
-    return torch.stack(
-        [
-            probe.gate_logits(hidden_states, voter)
-            for voter in range(first, state_index + 1)
-        ]
-    )  # [votes, batch, tokens]
+    return range(first, state_index + 1)

@@ -68,15 +68,14 @@ def divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
     ).sum(dim=-1)
 
 
-def expected_l0(keep_probability: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the expected share of open gates, padding left out.
+def mean_over_tokens(values: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the mean over texts of the mean over their tokens, padding left out.
+
+    Of keep probabilities, this is the expected share of open gates: the expected L0.
 
     Args:
-        keep_probability: `[batch, tokens]` float32 in (0, 1).
+        values: `[batch, tokens]` float32.
         attention_mask: `[batch, tokens]` 1 for real tokens.
-
-    Returns:
-        Scalar float32 in (0, 1): mean over texts of the mean over their tokens.
     """
-    mask = attention_mask.to(keep_probability.dtype)
-    return ((keep_probability * mask).sum(dim=-1) / mask.sum(dim=-1)).mean()
+    mask = attention_mask.to(values.dtype)
+    return ((values * mask).sum(dim=-1) / mask.sum(dim=-1)).mean()

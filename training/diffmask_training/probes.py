@@ -51,7 +51,8 @@ class Probe(nn.Module):
         baselines: `[1 or layers, hidden]` float32. One word embedding for an input
             probe, one state each for a hidden probe.
         mean: `[layers, hidden]` float32. Mean of each state over the training tokens.
-        scale: `[layers, hidden]` float32. Its standard deviation.
+        scale: `[layers, hidden]` float32. Its standard deviation, the same for all
+            coordinates of a state.
     """
 
     baselines: nn.Parameter
@@ -85,15 +86,31 @@ class Probe(nn.Module):
             state_index: Which state votes, in [0, num_states).
 
         Returns:
-            `[batch, tokens]` float32.
+            `[batch, tokens]` float32, within `bound` of the state's bias.
+        """
+        return self.bounded(self.scores(hidden_states, state_index), state_index)
+
+    def bounded(self, scores: Tensor, state_index: int) -> Tensor:
+        """Return the gate logits that one state's scores stand for, as many."""
+        return self.shape.bound * torch.tanh(scores) + self.bias[state_index]
+
+    def scores(self, hidden_states: Sequence[Tensor], state_index: int) -> Tensor:
+        """Return what one state's network puts out, before it is bounded.
+
+        Args:
+            hidden_states: `layers` tensors `[batch, tokens, hidden]`.
+            state_index: Which state votes, in [0, num_states).
+
+        Returns:
+            `[batch, tokens]` float32, unbounded.
         """
         features = self._standardised(hidden_states, state_index)
         if self.shape.kind == "input":
             words = self._standardised(hidden_states, 0)
             features = torch.cat([words, features], dim=-1)
         first, second = self.layers(state_index)
-        outer = second(torch.tanh(first(features))).squeeze(-1)
-        return self.shape.bound * torch.tanh(outer) + self.bias[state_index]
+        scores: Tensor = second(torch.tanh(first(features))).squeeze(-1)
+        return scores
 
     def layers(self, state_index: int) -> tuple[nn.Linear, nn.Linear]:
         """Return both layers of one state's network."""

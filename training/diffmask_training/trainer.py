@@ -5,6 +5,7 @@ state whose turn it is; descend on the probe and ascend on those states' multipl
 from the same figures.
 """
 
+import copy
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from diffmask_training.figures import Figures
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.lagrangian import Multipliers
 from diffmask_training.masking import mix, sampled_gates
-from diffmask_training.objective import divergence, expected_l0
+from diffmask_training.objective import divergence, mean_over_tokens
 from diffmask_training.probes import Probe
 from diffmask_training.validation import validate
 
@@ -66,6 +67,7 @@ class _Masked:
         original: `[batch, labels]` float32. Logits of the plain run.
         hidden_state: `[batch, tokens, hidden]` float32. What the model reads.
         keep_probability: `[batch, tokens]` float32 in (0, 1).
+        energy: `[batch, tokens]` float32, >= 0. Mean square of the networks' scores.
     """
 
     state_index: int
@@ -73,6 +75,7 @@ class _Masked:
     original: Tensor
     hidden_state: Tensor
     keep_probability: Tensor
+    energy: Tensor
 
     @property
     def attention_mask(self) -> Tensor:
@@ -85,7 +88,8 @@ class Trainer:
 
     Attributes:
         config: Settings.
-        encoder: The frozen model.
+        encoder: The frozen model, float32.
+        fast_encoder: The same in the precision of the fit.
         probe: What is fitted.
         multipliers: One for each state.
         aims: What training bounds each state's divergence (or excess) by, nats.
@@ -106,6 +110,11 @@ class Trainer:
     ) -> None:
         self.config = config
         self.encoder = encoder
+        self.fast_encoder = encoder
+        if config.precision == "bf16":
+            # Weights are converted once; autocast would convert them at every run,
+            # since it keeps only those that are trained.
+            self.fast_encoder = Encoder(copy.deepcopy(encoder.model).bfloat16())
         self.probe = probe
         self.pad_id = pad_id
         self.shape = HardConcreteShape()
@@ -119,6 +128,9 @@ class Trainer:
                 {"params": networks, "lr": config.learning_rate},
                 {"params": [probe.baselines], "lr": config.baseline_learning_rate},
             ],
+            # A state's first divergences are large; under the usual 0.999 they would
+            # hold its steps down for a thousand more, which is most of a fit.
+            betas=(0.9, 0.98),
             weight_decay=0.0,
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -149,10 +161,10 @@ class Trainer:
         Every text is masked at `states_per_text` states. States share the texts out
         evenly, so that each is seen at every step.
         """
-        with self._stage("capture"), torch.no_grad(), self._precision():
-            captured = self.encoder.capture(batch.inputs)
+        with self._stage("capture"), torch.no_grad():
+            captured = self.fast_encoder.capture(batch.inputs)
         texts_by_state = self._share_out(len(batch.labels))
-        with self._stage("masked forward"), self._precision():
+        with self._stage("masked forward"):
             masked = [
                 self._masked(batch, captured, index, texts)
                 for index, texts in texts_by_state.items()
@@ -163,17 +175,21 @@ class Trainer:
             figures = []
             for part, part_logits in zip(masked, logits, strict=True):
                 divergences = divergence(part.original, part_logits)
-                sparsity = expected_l0(part.keep_probability, part.attention_mask)
-                violation = (
-                    self.constraint.bounded(divergences) - self.aims[part.state_index]
-                )
-                multiplier = self.multipliers.values[part.state_index]
+                index = part.state_index
+                sparsity = mean_over_tokens(part.keep_probability, part.attention_mask)
+                energy = mean_over_tokens(part.energy, part.attention_mask)
+                violation = self.constraint.bounded(divergences) - self.aims[index]
+                multiplier = self.multipliers.values[index]
                 loss = loss + sparsity + multiplier * violation
-                self.multipliers.dual_step(part.state_index, violation.item())
-                figures.append(self._figures(part.state_index, sparsity, divergences))
+                loss = loss + self.config.energy_weight * energy
+                self.multipliers.dual_step(index, violation.item())
+                figures.append(self._figures(index, sparsity, divergences))
             torch.autograd.backward(loss / len(masked))
         with self._stage("step"):
-            torch.nn.utils.clip_grad_norm_(self.probe.parameters(), 1.0)
+            # Each state by itself: together, one state's spike would scale down all.
+            for index in range(self.probe.shape.num_states):
+                for layer in self.probe.layers(index):
+                    torch.nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
             self.optimizer.step()
             self.schedule.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -197,23 +213,20 @@ class Trainer:
             original=captured.logits[texts].float(),
             hidden_state=mix(self.probe, states, index, gates.values),
             keep_probability=gates.keep_probability,
+            energy=gates.energy,
         )
 
     def _run(self, masked: Sequence[_Masked]) -> list[Tensor]:
-        # Input gates all act on state 0, so one run serves every state.
-        if self.probe.shape.kind == "hidden":
-            return [
-                self.encoder.run_from(
-                    part.inputs, part.state_index, part.hidden_state
-                ).float()
-                for part in masked
-            ]
+        # Parts come in rising order of state; input gates all act on state 0.
         names = masked[0].inputs
         inputs = {
             name: torch.cat([part.inputs[name] for part in masked]) for name in names
         }
-        words = torch.cat([part.hidden_state for part in masked])
-        logits = self.encoder.run_from(inputs, 0, words).float()
+        if self.probe.shape.kind == "input":
+            entering = {0: torch.cat([part.hidden_state for part in masked])}
+        else:
+            entering = {part.state_index: part.hidden_state for part in masked}
+        logits = self.fast_encoder.run_from_each(inputs, entering)
         return list(torch.split(logits, [len(part.original) for part in masked]))
 
     def validate(self, encodings: Sequence[Encoding]) -> Figures:
@@ -265,8 +278,11 @@ class Trainer:
                 sums[0, index] += tokens.sum(dim=0)
                 sums[1, index] += tokens.square().sum(dim=0)
         mean, square = sums / num_tokens
+        variance = (square - mean.square()).mean(dim=1, keepdim=True)
         self.probe.mean.copy_(mean)
-        self.probe.scale.copy_((square - mean.square()).clamp(min=1e-8).sqrt())
+        # One scale a state: some coordinates hardly vary, and dividing by their own
+        # would make noise of them, more so in reduced precision.
+        self.probe.scale.copy_(variance.sqrt().expand_as(mean))
         if self.probe.shape.kind == "hidden":
             self.probe.baselines.copy_(mean)
         else:
@@ -318,11 +334,6 @@ class Trainer:
             divergence=float(divergences.detach().mean()),
             violation_rate=float((divergences > self.config.margin).float().mean()),
             multiplier=self.multipliers.values[index],
-        )
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(
-            "cpu", torch.bfloat16, enabled=self.config.precision == "bf16"
         )
 
     @contextmanager

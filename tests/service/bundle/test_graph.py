@@ -4,7 +4,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from diffmask_service.bundle import check_graph
+from diffmask_service.bundle import check_graph, cut_graph
 from diffmask_service.errors import GraphError
 from tests.support.tiny import INPUTS, tiny_manifest, tiny_model
 
@@ -144,3 +144,15 @@ def test_an_input_that_nobody_feeds_is_refused() -> None:
     content = tiny_model().SerializeToString()
     with pytest.raises(GraphError, match="'position_ids' is not one the service feeds"):
         check_graph(content, manifest, "model.onnx")
+
+
+def test_cut_graph_computes_the_logits_and_nothing_else() -> None:
+    whole = tiny_model()
+    cut = onnx.load_model_from_string(cut_graph(whole.SerializeToString(), ("logits",)))
+    assert [value.name for value in cut.graph.output] == ["logits"]
+    assert [value.name for value in cut.graph.input] == [
+        value.name for value in whole.graph.input
+    ]
+    read = {name for node in cut.graph.node for name in node.input} | {"logits"}
+    assert all(read.intersection(node.output) for node in cut.graph.node)
+    assert len(cut.graph.node) < len(whole.graph.node)

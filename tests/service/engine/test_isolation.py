@@ -25,8 +25,6 @@ TEXTS = (
 
 @pytest.fixture(scope="module")
 def shipped() -> Iterator[Engine]:
-    if not (_BUNDLE / "manifest.json").is_file():
-        pytest.skip("this copy of the project has no bundles/sst2-minilm")
     engine = open_engine(_BUNDLE, limits=EngineLimits(workers=2))
     yield engine
     engine.close()
@@ -56,3 +54,13 @@ async def test_alone_grouped_reordered_and_at_once_are_bitwise_equal(
         assert await explain(shipped, *order) == [alone[text] for text in order]
     at_once = await asyncio.gather(*(explain(shipped, text) for text in TEXTS * 3))
     assert [each[0] for each in at_once] == [alone[text] for text in TEXTS * 3]
+
+
+async def test_prediction_is_the_same_with_and_without_gates(shipped: Engine) -> None:
+    inputs = [TextInput(text=text) for text in TEXTS]
+    plain = await shipped.explain(inputs, ExplainOptions(gates=frozenset()))
+    explained = await shipped.explain(inputs, ExplainOptions())
+    for one, other in zip(plain.explanations, explained.explanations, strict=True):
+        assert one.prediction.label == other.prediction.label
+        difference = abs(one.prediction.logits - other.prediction.logits).max()
+        assert difference <= 1e-5

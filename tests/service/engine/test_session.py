@@ -86,3 +86,10 @@ def test_a_missing_runtime_is_named_with_the_remedy(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(StartError, match=r"install diffmask-service\[cpu\]"):
         open_session()
+
+
+def test_logits_are_the_same_with_and_without_gates() -> None:
+    session = open_session()
+    rows = [row("good", "movie"), row("bad", "fun", keep=[1.0, 0.0])]
+    alone = session.run(rows, fetches=("logits",)).logits
+    assert (alone == session.run(rows, fetches=ALL).logits).all()
