@@ -116,3 +116,21 @@ def test_closed_gates_put_the_baseline_in_place() -> None:
     assert torch.equal(mixed[0, 0], states[3][0, 0])
     assert torch.equal(mixed[0, 1], torch.full((32,), 3.0))
     assert torch.allclose(mixed[0, 2], 0.25 * states[3][0, 2] + 0.75 * 3.0)
+
+
+def test_mixed_gates_are_hard_for_some_texts_and_soft_for_others() -> None:
+    probe = _probe("hidden")
+    generator = torch.Generator().manual_seed(0)
+    states = tuple(torch.randn(64, 5, 32, generator=generator) for _ in range(4))
+    gates = _sampled(probe, states, "mixed")
+    hard = (gates.keep_probability >= 0.5).float()
+    is_hard = ((gates.values - hard).abs() < 1e-6).all(dim=1)
+    assert 16 < int(is_hard.sum()) < 48
+
+
+def test_energy_is_the_mean_square_of_the_voters_scores() -> None:
+    probe = _probe("input")
+    states = tuple(torch.randn(2, 5, 32) for _ in range(4))
+    scores = [probe.scores(states, voter) for voter in range(3)]
+    expected = torch.stack(scores).square().mean(dim=0)
+    assert torch.allclose(_sampled(probe, states, "soft").energy, expected)
