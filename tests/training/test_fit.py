@@ -22,7 +22,12 @@ def _silent(stop_after_epoch: int | None = None) -> Watcher:
         if epoch == stop_after_epoch:
             raise _Stopped
 
-    return Watcher(on_start=lambda *_: None, on_step=lambda *_: None, on_epoch=on_epoch)
+    return Watcher(
+        on_start=lambda *_: None,
+        on_step=lambda *_: None,
+        on_epoch=on_epoch,
+        on_finish=lambda *_: None,
+    )
 
 
 @pytest.fixture
@@ -54,6 +59,7 @@ def test_fit_masks_something_and_keeps_to_the_margin(
         on_start=lambda *_: None,
         on_step=lambda *_: None,
         on_epoch=lambda _, figures, __: last.append(figures.mean("kept_share")),
+        on_finish=lambda *_: None,
     )
     fitted = fit(config, watcher)
     assert fitted.record.is_feasible

@@ -5,8 +5,8 @@ import torch
 from diffmask_training.classifier import Classifier
 from diffmask_training.hard_concrete import HardConcreteShape, log_keep_probability
 from diffmask_training.masking import (
-    Gates,
     Relaxation,
+    SampledGates,
     hard_gates,
     masked_logits,
     mix,
@@ -27,7 +27,9 @@ def _probe(kind: ProbeKind) -> Probe:
     return Probe(shape)
 
 
-def _sampled(probe: Probe, states: tuple[torch.Tensor, ...], how: Relaxation) -> Gates:
+def _sampled(
+    probe: Probe, states: tuple[torch.Tensor, ...], how: Relaxation
+) -> SampledGates:
     return sampled_gates(
         probe,
         states,

@@ -37,6 +37,7 @@ def _shown(*, is_terminal: bool) -> str:
         watcher.on_step((STEP,))
         watcher.on_epoch(1, FIGURES, (7.5,))
         watcher.on_step((STEP,))
+        watcher.on_finish(1, FIGURES, (7.5,))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -47,6 +48,10 @@ def test_epoch_shows_the_figures_of_every_state() -> None:
         assert figure in shown
     for figure in ("block_1", "25.0%", "0.123", "20.0%", "7.50", "0.8700"):
         assert figure in shown
+
+
+def test_calibrated_epoch_is_shown() -> None:
+    assert "epoch 1 calibrated" in _shown(is_terminal=False)
 
 
 def test_terminal_also_shows_the_running_means() -> None:

@@ -41,11 +41,14 @@ class Watcher:
         on_start: Called with the names of the states and the number of steps.
         on_step: Called with the figures of each step.
         on_epoch: Called with the epoch, its validation and the multipliers.
+        on_finish: Called with an epoch, its validation once calibrated, and its
+            multipliers; for each epoch that was calibrated.
     """
 
     on_start: Callable[[Sequence[str], int], None]
     on_step: Callable[[Sequence[StepFigures]], None]
     on_epoch: Callable[[int, Figures, Sequence[float]], None]
+    on_finish: Callable[[int, Figures, Sequence[float]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ def fit(config: FitConfig, watcher: Watcher) -> FittedProbe:
         watcher.on_epoch(trainer.epoch, validated, candidate.multipliers)
     if best is None:
         raise CheckpointError(f"{directory}: the resumed fit has no epoch; delete it")
+    best = _calibrated(trainer, best, texts.validation, watcher)
     seconds = seconds_before + time.perf_counter() - started
     fitted = _finished(trainer, best, seconds)
     save_probe(directory, fitted)
@@ -160,6 +164,35 @@ def _prepare(config: FitConfig) -> tuple[Trainer, _Texts]:
     )
     trainer.initialise(train[:_STATISTICS_TEXTS], tokenizer.mask_token_id)
     return trainer, _Texts(train=train, validation=validation)
+
+
+def _calibrated(
+    trainer: Trainer, best: _Best, validation: Sequence[Encoding], watcher: Watcher
+) -> _Best:
+    # Calibration can turn the tables: a last epoch that strays a little further but
+    # ranks its tokens better ends up the sparser one.
+    candidates = {best.epoch: best}
+    last = dataclasses.replace(
+        best,
+        epoch=trainer.epoch,
+        multipliers=tuple(trainer.multipliers.values),
+        state=plain_state(trainer.probe),
+    )
+    candidates.setdefault(last.epoch, last)
+    calibrated = []
+    for candidate in candidates.values():
+        trainer.probe.load_state_dict(candidate.state)
+        trainer.calibrate(validation)
+        figures = trainer.validate(validation)
+        watcher.on_finish(candidate.epoch, figures, candidate.multipliers)
+        calibrated.append(
+            dataclasses.replace(
+                _assess(trainer, figures),
+                epoch=candidate.epoch,
+                multipliers=candidate.multipliers,
+            )
+        )
+    return min(calibrated, key=lambda candidate: candidate.rank)
 
 
 def _finished(trainer: Trainer, best: _Best, seconds: float) -> FittedProbe:

@@ -43,7 +43,10 @@ class Display:
     def watching(self) -> Iterator[Watcher]:
         """Show what the yielded watcher is told."""
         watcher = Watcher(
-            on_start=self._start, on_step=self._step, on_epoch=self._epoch
+            on_start=self._start,
+            on_step=self._step,
+            on_epoch=self._epoch,
+            on_finish=self._finish,
         )
         if not self.console.is_terminal:
             yield watcher
@@ -67,8 +70,17 @@ class Display:
     def _epoch(
         self, epoch: int, figures: Figures, multipliers: Sequence[float]
     ) -> None:
+        self._print(f"epoch {epoch} of {self.epochs}", figures, multipliers)
+        self._progress.reset(self._task, description=f"epoch {epoch + 1}")
+
+    def _finish(
+        self, epoch: int, figures: Figures, multipliers: Sequence[float]
+    ) -> None:
+        self._print(f"epoch {epoch} calibrated", figures, multipliers)
+
+    def _print(self, what: str, figures: Figures, multipliers: Sequence[float]) -> None:
         title = (
-            f"epoch {epoch} of {self.epochs}, hard masks, {figures.num_texts} texts:"
+            f"{what}, hard masks, {figures.num_texts} texts:"
             f" {1 - figures.mean('kept_share'):.1%} masked,"
             f" {figures.mean('agreement'):.1%} of predictions kept"
         )
@@ -76,7 +88,6 @@ class Display:
         if after is not None and figures.macro_f1 is not None:
             title += f", macro F1 {figures.macro_f1:.4f} to {after:.4f}"
         self.console.print(figures_table(figures, multipliers, title=title))
-        self._progress.reset(self._task, description=f"epoch {epoch + 1}")
 
     def _running_table(self) -> Table:
         table = _empty_table("training, sampled masks, running means")

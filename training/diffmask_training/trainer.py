@@ -1,8 +1,8 @@
 """The loop over epochs and steps, and nothing but the loop.
 
-One step: capture every state of a batch in one plain run, then one masked run for each
-state whose turn it is; descend on the probe and ascend on those states' multipliers
-from the same figures.
+One step: capture every state of a batch in one plain run, mask each text at some states
+in one further run, descend on the probe and ascend on the states' multipliers from the
+same figures.
 """
 
 import copy
@@ -22,6 +22,7 @@ from diffmask_training.batches import (
     shuffled_batches,
     sorted_batches,
 )
+from diffmask_training.calibration import calibrate
 from diffmask_training.config import FitConfig
 from diffmask_training.encoder import Captured, Encoder
 from diffmask_training.figures import Figures
@@ -92,9 +93,11 @@ class Trainer:
         fast_encoder: The same in the precision of the fit.
         probe: What is fitted.
         multipliers: One for each state.
+        constraint: How far a masked prediction may stray.
         aims: What training bounds each state's divergence (or excess) by, nats.
         optimizer: AdamW over probe and baselines.
-        generator: Source of all randomness: order, turns, votes.
+        generator: Source of all randomness: order, which text is masked at which
+            state, votes.
         epoch: Epochs done.
         seconds_by_stage: Wall-clock time by stage, seconds.
     """
@@ -238,6 +241,18 @@ class Trainer:
                 sorted_batches(encodings, batch_size=64, pad_id=self.pad_id),
                 shape=self.shape,
                 margin=self.config.margin,
+            )
+
+    def calibrate(self, encodings: Sequence[Encoding]) -> None:
+        """Shift the probe's biases so that hard masks on these texts meet the limit."""
+        with self._stage("calibration"):
+            calibrate(
+                self.encoder,
+                self.probe,
+                list(sorted_batches(encodings, batch_size=64, pad_id=self.pad_id)),
+                constraint=self.constraint,
+                shape=self.shape,
+                reserve=self.config.reserve,
             )
 
     def recalibrate(self, figures: Figures) -> None:

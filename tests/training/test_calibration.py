@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffmask_training.batches import encode, sorted_batches
+from diffmask_training.calibration import calibrate, smallest_shift
+from diffmask_training.classifier import Classifier
+from diffmask_training.hard_concrete import HardConcreteShape
+from diffmask_training.objective import Constraint
+from diffmask_training.probes import Probe, ProbeKind, ProbeShape
+from diffmask_training.records import Columns, read_records
+from diffmask_training.validation import validate
+
+SHAPE = HardConcreteShape()
+MARGIN = 0.02
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"), [(-9.0, -6.0), (0.0, 0.0), (1.25, 1.25), (9.0, 6.0)]
+)
+def test_smallest_shift_is_found_within_its_bounds(
+    threshold: float, expected: float
+) -> None:
+    shift = smallest_shift(lambda s: threshold - s, limit=0.0, lowest=-6.0)
+    assert shift == pytest.approx(expected, abs=12 / 2**7)
+    assert shift >= min(expected, 6.0) - 1e-9
+
+
+@pytest.mark.parametrize("kind", ["input", "hidden"])
+@pytest.mark.parametrize("bias", [-4.0, 0.0, 4.0])
+def test_every_state_ends_within_the_limit(
+    classifier: Classifier, texts: Path, kind: ProbeKind, bias: float
+) -> None:
+    torch.manual_seed(3)
+    shape = ProbeShape(kind=kind, num_states=4, hidden_size=32, bottleneck_size=4)
+    probe = Probe(shape).requires_grad_(requires_grad=False)
+    probe.bias.fill_(bias)
+    labels = ("negative", "positive")
+    records = read_records(texts, labels=labels, columns=Columns())
+    batches = list(
+        sorted_batches(
+            encode(records, classifier.tokenizer, 64), batch_size=64, pad_id=0
+        )
+    )
+    calibrate(
+        classifier.encoder,
+        probe,
+        batches,
+        constraint=Constraint(kind="mean", margin=MARGIN, slack=0.0),
+        shape=SHAPE,
+        reserve=0.25,
+    )
+    figures = validate(classifier.encoder, probe, batches, shape=SHAPE, margin=MARGIN)
+    # The largest shift opens every gate of this probe, so the limit can be met.
+    assert all(state.divergence <= 0.75 * MARGIN + 1e-6 for state in figures.states)
+    if kind == "hidden" and bias == 4.0:
+        assert figures.mean("kept_share") < 1.0
