@@ -30,7 +30,7 @@ STEP = StepFigures(
 
 def _shown(*, is_terminal: bool) -> str:
     console = Console(
-        file=io.StringIO(), force_terminal=is_terminal, width=110, color_system=None
+        file=io.StringIO(), force_terminal=is_terminal, width=160, color_system=None
     )
     with Display(console, epochs=3).watching() as watcher:
         watcher.on_start(("block_1",), 5)

@@ -1,9 +1,10 @@
-"""Last step of a fit: shift each state's bias until its hard masks meet the limit.
+"""Last step of a fit: open the gates of states whose hard masks break the limit.
 
 Training meets its constraint on sampled gates and on texts that the classifier knows by
-heart. What is served are hard masks on texts that nobody has seen, and there the
-divergence may lie on either side. One number a state, found on the validation texts by
-bisection, sets that right without touching what the probe has learned to rank.
+heart. What is served are hard masks on texts that nobody has seen, and there some
+states stray too far. A shift of the bias, found on the validation texts by bisection,
+brings those back without touching what the probe has learned to rank. A state within
+the limit is left as it is: a shift buys divergence at a worse price than training does.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,13 +31,12 @@ def calibrate(
     *,
     constraint: Constraint,
     shape: HardConcreteShape,
-    reserve: float,
+    limit: float,
 ) -> None:
-    """Shift the biases of a probe in place, from the lowest state up.
+    """Raise the biases of a probe where it breaks the limit, lowest state first.
 
-    A hidden probe's states stand alone, so each may open or close. Votes of an input
-    probe are handed on to all states above, so they are only ever opened; with the
-    gates of one state within the limit, those of the next can be brought within it.
+    With the input gates of one state within the limit, those of the next can always be
+    brought within it, since their own votes can at worst be opened wide.
 
     Args:
         encoder: The frozen model.
@@ -44,10 +44,8 @@ def calibrate(
         batches: The validation texts.
         constraint: How far masked predictions may stray.
         shape: Of the votes' distribution.
-        reserve: Share of the limit that is left for unseen texts, in [0, 1).
+        limit: Largest divergence (or excess) of a state, nats.
     """
-    limit = (1 - reserve) * constraint.limit
-    lowest = 0.0 if probe.shape.kind == "input" else -_LARGEST_SHIFT
     captured = [encoder.capture(batch.inputs) for batch in batches]
     for index in range(probe.shape.num_states):
         bias = float(probe.bias[index])
@@ -68,26 +66,23 @@ def calibrate(
                 divergences.append(divergence(plain.logits, logits))
             return float(constraint.bounded(torch.cat(divergences)))
 
-        shift = smallest_shift(bounded, limit=limit, lowest=lowest)
+        shift = smallest_shift(bounded, limit=limit)
         probe.bias[index] = bias + shift
 
 
-def smallest_shift(
-    bounded: Callable[[float], float], *, limit: float, lowest: float
-) -> float:
-    """Return about the smallest shift under which a falling quantity meets a limit.
+def smallest_shift(bounded: Callable[[float], float], *, limit: float) -> float:
+    """Return about the smallest shift from 0 up under which a quantity meets a limit.
 
     Args:
         bounded: The quantity under a shift; falls as the shift rises.
         limit: What it may be at most.
-        lowest: Smallest shift allowed.
 
     Returns:
         A shift under which it was seen to meet the limit, or the largest one allowed.
     """
-    if bounded(lowest) <= limit:
-        return lowest
-    low, high = lowest, _LARGEST_SHIFT
+    if bounded(0.0) <= limit:
+        return 0.0
+    low, high = 0.0, _LARGEST_SHIFT
     for _ in range(_STEPS):
         middle = (low + high) / 2
         if bounded(middle) <= limit:

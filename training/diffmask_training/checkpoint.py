@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -126,9 +127,17 @@ def load_resume(directory: Path, trainer: Trainer) -> dict[str, Any] | None:
     try:
         state = torch.load(path, weights_only=True)
         trainer.load_state_dict(state["trainer"])
-    except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
+    except (
+        RuntimeError,
+        KeyError,
+        ValueError,
+        OSError,
+        EOFError,
+        UnpicklingError,
+    ) as error:
         raise CheckpointError(
-            f"{path}: cannot resume ({error}); delete it to start again"
+            f"{path}: damaged, or of a fit with other settings"
+            f" ({type(error).__name__}); delete it to start again"
         ) from error
     progress: dict[str, Any] = state["progress"]
     return progress

@@ -89,7 +89,8 @@ def run_evaluate(config: EvaluateConfig) -> int:
     console = Console()
     for name, measured in figures.items():
         title = f"{name} gates, hard masks, {measured.num_texts} texts"
-        console.print(figures_table(measured, multipliers[name], title=title))
+        console.print(title, soft_wrap=True, highlight=False)
+        console.print(figures_table(measured, multipliers[name]))
         console.print(_summary(measured))
     if config.report is not None:
         report = {name: dataclasses.asdict(f) for name, f in figures.items()}

@@ -114,8 +114,8 @@ class FitConfig(DataConfig):
             `hinge` the mean excess of single texts over the margin by the slack.
         slack: Allowed mean excess under `hinge`, nats.
         tolerance: A probe counts as feasible while no state's validation divergence is
-            over the limit by more than this share of it.
-        reserve: Share of the limit that the final calibration leaves for unseen texts.
+            over the limit by more than this share of it; states that are get opened
+            until they are not.
         relaxation: Gates while training: `soft` samples, `deterministic` hard masks, or
             `mixed`, either for half of the texts.
         epochs: Passes over the training texts.
@@ -146,8 +146,7 @@ class FitConfig(DataConfig):
     aim: float = 0.7
     constraint: ConstraintKind = "mean"
     slack: float = 0.02
-    tolerance: float = 0.25
-    reserve: float = 0.1
+    tolerance: float = 0.1
     relaxation: Relaxation = "mixed"
     epochs: int = 5
     batch_size: int = 16
@@ -174,7 +173,6 @@ class FitConfig(DataConfig):
             for name, rule, is_right in (
                 ("margin", "over 0", self.margin > 0),
                 ("aim", "in (0, 1]", 0 < self.aim <= 1),
-                ("reserve", "in [0, 1)", 0 <= self.reserve < 1),
                 ("epochs", "at least 1", self.epochs >= 1),
                 ("batch_size", "at least 1", self.batch_size >= 1),
                 ("states_per_text", "at least 1", self.states_per_text >= 1),

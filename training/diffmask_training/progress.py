@@ -87,7 +87,9 @@ class Display:
         after = figures.mean_if_labelled("macro_f1")
         if after is not None and figures.macro_f1 is not None:
             title += f", macro F1 {figures.macro_f1:.4f} to {after:.4f}"
-        self.console.print(figures_table(figures, multipliers, title=title))
+        # Not as the table's title, which would be wrapped to the table's width.
+        self.console.print(title, soft_wrap=True, highlight=False)
+        self.console.print(figures_table(figures, multipliers))
 
     def _running_table(self) -> Table:
         table = _empty_table("training, sampled masks, running means")
@@ -105,11 +107,9 @@ class Display:
         return table
 
 
-def figures_table(
-    figures: Figures, multipliers: Sequence[float], *, title: str
-) -> Table:
+def figures_table(figures: Figures, multipliers: Sequence[float]) -> Table:
     """Return a table with one row for each state."""
-    table = _empty_table(title)
+    table = _empty_table()
     for state, multiplier in zip(figures.states, multipliers, strict=True):
         table.add_row(
             state.state,
@@ -123,7 +123,7 @@ def figures_table(
     return table
 
 
-def _empty_table(title: str) -> Table:
+def _empty_table(title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("state")
     for name in (

@@ -244,7 +244,7 @@ class Trainer:
             )
 
     def calibrate(self, encodings: Sequence[Encoding]) -> None:
-        """Shift the probe's biases so that hard masks on these texts meet the limit."""
+        """Open states whose hard masks on these texts break the limit."""
         with self._stage("calibration"):
             calibrate(
                 self.encoder,
@@ -252,7 +252,7 @@ class Trainer:
                 list(sorted_batches(encodings, batch_size=64, pad_id=self.pad_id)),
                 constraint=self.constraint,
                 shape=self.shape,
-                reserve=self.config.reserve,
+                limit=(1 + self.config.tolerance) * self.constraint.limit,
             )
 
     def recalibrate(self, figures: Figures) -> None:
