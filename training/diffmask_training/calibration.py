@@ -33,14 +33,14 @@ def calibrate(
     shape: HardConcreteShape,
     limit: float,
 ) -> None:
-    """Raise the biases of a probe where it breaks the limit, lowest state first.
+    """Raise the biases of a hidden probe in place where it breaks the limit.
 
-    With the input gates of one state within the limit, those of the next can always be
-    brought within it, since their own votes can at worst be opened wide.
+    Each state of a hidden probe stands alone. Those of an input probe share their
+    votes, and opening one opens all above it, so this is not for them.
 
     Args:
         encoder: The frozen model.
-        probe: The probe.
+        probe: A hidden probe.
         batches: The validation texts.
         constraint: How far masked predictions may stray.
         shape: Of the votes' distribution.

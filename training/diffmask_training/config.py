@@ -114,8 +114,8 @@ class FitConfig(DataConfig):
             `hinge` the mean excess of single texts over the margin by the slack.
         slack: Allowed mean excess under `hinge`, nats.
         tolerance: A probe counts as feasible while no state's validation divergence is
-            over the limit by more than this share of it; states that are get opened
-            until they are not.
+            over the limit by more than this share of it; a hidden probe's states that
+            are get opened until they are not.
         relaxation: Gates while training: `soft` samples, `deterministic` hard masks, or
             `mixed`, either for half of the texts.
         epochs: Passes over the training texts.
@@ -146,7 +146,7 @@ class FitConfig(DataConfig):
     aim: float = 0.7
     constraint: ConstraintKind = "mean"
     slack: float = 0.02
-    tolerance: float = 0.1
+    tolerance: float = 0.25
     relaxation: Relaxation = "mixed"
     epochs: int = 5
     batch_size: int = 16
@@ -229,6 +229,7 @@ class ExportConfig(DataConfig):
         version: Version of the model, a positive number.
         base_model: Name of the pretrained model, for the record.
         data_name: Name of the data, for the record.
+        notes: What whoever uses the bundle should know besides, for its card.
         precisions: Graphs to write: `fp32`, and `w8` (8-bit weights, fp32 arithmetic).
         default_graph: The one that is served unless told otherwise.
         force: Export an infeasible or collapsed probe; the manifest says so.
@@ -241,6 +242,7 @@ class ExportConfig(DataConfig):
     version: int = 1
     base_model: str = "unknown"
     data_name: str = "unknown"
+    notes: str = ""
     precisions: tuple[Literal["fp32", "w8"], ...] = ("fp32",)
     default_graph: Literal["fp32", "w8"] = "fp32"
     force: bool = False

@@ -208,6 +208,7 @@ class Provenance:
         config: Settings of every step.
         packages: Versions of the packages that made it.
         processor: Name of the processor that fitted the probes, and its core count.
+        notes: What whoever uses the bundle should know besides.
     """
 
     created: str
@@ -216,6 +217,7 @@ class Provenance:
     config: Mapping[str, Any]
     packages: Mapping[str, str]
     processor: str
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,11 @@ def write_card(manifest: Manifest) -> str:
             for kind in ("input", "hidden")
             if kind in manifest.probes
         ),
+        *(
+            [f"## Notes\n\n{manifest.provenance.notes}"]
+            if manifest.provenance.notes
+            else []
+        ),
         _graphs(manifest),
         _provenance(manifest),
     ]

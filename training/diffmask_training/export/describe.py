@@ -164,6 +164,7 @@ def describe_making(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         base_model=config.base_model,
         data=config.data_name,
+        notes=config.notes,
         config=settings,
         packages={name: metadata.version(name) for name in _PACKAGES},
         processor=fitted["input"].record.processor,
