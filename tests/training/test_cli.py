@@ -116,4 +116,4 @@ def test_unsound_fit_ends_with_status_one(
     flags = _flags(texts, checkpoint, tmp_path / "probes")
     strict = ["--margin", "1e-6", "--epochs", "1", "--initial-bias", "0"]
     assert main(["fit", *flags, *strict]) == 1
-    assert "collapsed" in capsys.readouterr().out
+    assert "not feasible: fit longer" in capsys.readouterr().out

@@ -38,7 +38,8 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        for name in ("onnxscript", "torch.onnx"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
             module,
             example,
