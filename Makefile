@@ -58,7 +58,7 @@ imports: install ## check who may import whom
 
 .PHONY: unit
 unit: install ## run the tests, without a network
-	HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/pytest
+	HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/pytest --no-skips
 
 .PHONY: package
 package: install ## build the distributions and check what is in them

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from diffmask_service.app import open_engine
-from diffmask_service.bundle import write_bundle
 from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
@@ -17,9 +16,7 @@ from diffmask_service.core.values import (
 )
 from diffmask_service.engine import Engine, EngineLimits
 from diffmask_service.errors import (
-    BundleError,
     DeadlineError,
-    GraphError,
     InputTooLong,
     InvalidInput,
     NotFound,
@@ -30,11 +27,9 @@ from diffmask_service.errors import (
 from diffmask_service.telemetry import Telemetry
 from tests.support.tiny import (
     STATES,
-    tiny_files,
     tiny_hidden_gates,
     tiny_input_gates,
     tiny_logits,
-    tiny_manifest,
 )
 
 TEXT = "a funny movie"
@@ -414,21 +409,3 @@ def test_the_served_model_is_found(engine: Engine, model: str, version: str) -> 
 def test_another_model_is_not_found(engine: Engine, model: str, version: str) -> None:
     with pytest.raises(NotFound, match="there is 'tiny' of version 3"):
         engine.require(model, version=version)
-
-
-def test_an_unknown_precision_is_refused(tiny_directory: Path) -> None:
-    with pytest.raises(BundleError, match="no w8 graph; it holds fp32"):
-        open_engine(tiny_directory, precision="w8")
-
-
-def test_the_wanted_precision_is_run(tiny_directory: Path) -> None:
-    engine = open_engine(tiny_directory, precision="fp32")
-    assert engine.description.identity.precision == "fp32"
-    engine.close()
-
-
-def test_a_broken_graph_is_refused(tmp_path: Path) -> None:
-    files = tiny_files(model__fp32__onnx=b"\xff\xff\xff")
-    write_bundle(tmp_path / "broken", tiny_manifest(), files)
-    with pytest.raises(GraphError, match=r"model\.fp32\.onnx: not an ONNX graph"):
-        open_engine(tmp_path / "broken")

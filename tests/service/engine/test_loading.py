@@ -1,13 +1,18 @@
 import logging
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
+from diffmask_service.app import open_engine
+from diffmask_service.bundle import write_bundle
 from diffmask_service.core.batching import GROUP_TOKENS
 from diffmask_service.core.values import Outputs
 from diffmask_service.engine.loading import choose_group_tokens
 from diffmask_service.engine.session import Row, Session
+from diffmask_service.errors import BundleError, GraphError
+from tests.support.tiny import tiny_files, tiny_manifest
 
 ROWS = (Row(input_ids=np.arange(6), token_type_ids=np.zeros(6, dtype=np.int64)),)
 
@@ -41,3 +46,21 @@ def test_where_groups_change_bits_every_text_runs_alone(
     caplog.set_level(logging.WARNING, "diffmask_service.engine.loading")
     assert choose_group_tokens("fp32", ROWS, Echo(is_leaking=True)) == 0
     assert "every text runs alone" in caplog.text
+
+
+def test_an_unknown_precision_is_refused(tiny_directory: Path) -> None:
+    with pytest.raises(BundleError, match="no w8 graph; it holds fp32"):
+        open_engine(tiny_directory, precision="w8")
+
+
+def test_the_wanted_precision_is_run(tiny_directory: Path) -> None:
+    engine = open_engine(tiny_directory, precision="fp32")
+    assert engine.description.identity.precision == "fp32"
+    engine.close()
+
+
+def test_a_broken_graph_is_refused(tmp_path: Path) -> None:
+    files = tiny_files(model__fp32__onnx=b"\xff\xff\xff")
+    write_bundle(tmp_path / "broken", tiny_manifest(), files)
+    with pytest.raises(GraphError, match=r"model\.fp32\.onnx: not an ONNX graph"):
+        open_engine(tmp_path / "broken")
