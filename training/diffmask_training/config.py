@@ -75,7 +75,11 @@ class FinetuneConfig(DataConfig):
         weight_decay: AdamW weight decay.
         warmup_share: Share of the steps over which the learning rate rises.
         masked_share: Chance that a training text is shown with random tokens masked.
+        hidden_share: Chance that this is done at one of its hidden states, where the
+            batch's mean takes a token's place, and not with [MASK] in its words.
         max_mask_rate: Such a text loses each token with a chance drawn from 0 to this.
+        averaged_epochs: Over 1, the learning rate falls to zero within each epoch and
+            the weights at the ends of so many last ones are averaged.
         precision: Arithmetic of the matrix products; weights stay float32.
         seed: Seed of initialisation, order and masking.
         resume: Go on from the last epoch's checkpoint, if there is one.
@@ -91,7 +95,9 @@ class FinetuneConfig(DataConfig):
     weight_decay: float = 0.01
     warmup_share: float = 0.06
     masked_share: float = 0.0
+    hidden_share: float = 0.0
     max_mask_rate: float = 0.5
+    averaged_epochs: int = 1
     precision: Precision = "fp32"
     seed: int = 0
     resume: bool = False

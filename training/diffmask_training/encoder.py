@@ -47,26 +47,10 @@ class Encoder(nn.Module):
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
-        model_type = model.config.model_type
-        if model_type not in SUPPORTED:
-            raise CheckpointError(
-                f"model type {model_type!r} is not supported; supported are"
-                f" {', '.join(SUPPORTED)}"
-            )
         self.model = model.requires_grad_(requires_grad=False).train(mode=False)
-        backbone: Any = model.base_model  # torch types every attribute as a tensor too
-        blocks: list[nn.Module] = list(backbone.encoder.layer)
-        # The module that makes each state, by index.
-        self._sources: list[nn.Module] = [
-            backbone.embeddings.word_embeddings,
-            backbone.embeddings,
-            *blocks,
-        ]
-        self.states = (
-            "word_embeddings",
-            "embeddings",
-            *(f"block_{number}" for number in range(1, len(blocks) + 1)),
-        )
+        modules = state_modules(model)
+        self.states = tuple(name for name, _ in modules)
+        self._sources = [module for _, module in modules]
         self._prove()
 
     @property
@@ -99,7 +83,7 @@ class Encoder(nn.Module):
 
         with ExitStack() as stack:
             for source in self._sources:
-                stack.enter_context(_hooked(source, keep))
+                stack.enter_context(hooked(source, keep))
             logits = self.model(**inputs).logits
         return Captured(logits=logits, hidden_states=tuple(kept))
 
@@ -143,7 +127,7 @@ class Encoder(nn.Module):
                     stack.enter_context(_limited(source, entered))
                 if index in hidden_states:
                     rows = hidden_states[index].to(dtype)
-                    stack.enter_context(_hooked(source, _enter(rows, entered)))
+                    stack.enter_context(hooked(source, _enter(rows, entered)))
                     entered += len(rows)
             logits: Tensor = self.model(**inputs).logits
         return logits.float()
@@ -178,8 +162,33 @@ class Encoder(nn.Module):
                     )
 
 
+def state_modules(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
+    """Return the name of every state, index 0 first, and the module that makes it.
+
+    Raises:
+        CheckpointError: The model is of a family that is not supported.
+    """
+    model_type = model.config.model_type
+    if model_type not in SUPPORTED:
+        raise CheckpointError(
+            f"model type {model_type!r} is not supported; supported are"
+            f" {', '.join(SUPPORTED)}"
+        )
+    backbone: Any = model.base_model  # torch types every attribute as a tensor too
+    return [
+        ("word_embeddings", backbone.embeddings.word_embeddings),
+        ("embeddings", backbone.embeddings),
+        *(
+            (f"block_{number}", block)
+            for number, block in enumerate(backbone.encoder.layer, start=1)
+        ),
+    ]
+
+
 @contextmanager
-def _hooked(module: nn.Module, replace: Replacement) -> Iterator[None]:
+def hooked(module: nn.Module, replace: Replacement) -> Iterator[None]:
+    """Pass a module's output, or the first of several, through `replace` meanwhile."""
+
     def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
         # Layers return a bare tensor or a tuple, by family and library version; a bare
         # tensor must not be indexed, which would take the first text of the batch.

@@ -2,24 +2,26 @@
 
 Only for our own recipes and for newcomers without a checkpoint: any fine-tuned Hugging
 Face classifier works with `fit`. The loop is `transformers.Trainer`'s; what is ours is
-the optional random masking of inputs. Masked texts are what the probes will later show
-the model, and a model that never saw one reacts to their oddness rather than to what
-they lack (Hase et al. 2021, "The Out-of-Distribution Problem in Explainability").
+the optional random masking of what the classifier reads.
 """
 
 import dataclasses
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch.optim.swa_utils import AveragedModel
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    DataCollatorWithPadding,
     EvalPrediction,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
     TrainingArguments,
@@ -28,42 +30,9 @@ from transformers import (
 from diffmask_training.config import FinetuneConfig
 from diffmask_training.errors import CheckpointError
 from diffmask_training.metrics import accuracy, macro_f1
+from diffmask_training.random_masking import RandomMasking
 from diffmask_training.records import Record
 from diffmask_training.splits import read_splits
-
-
-class MaskingCollator:
-    """Pads a list of encodings and masks a random share of the tokens of some.
-
-    Attributes:
-        tokenizer: Pads; names the [MASK] token and the special ones.
-        masked_share: Chance that a text is masked at all, in [0, 1].
-        max_mask_rate: A masked text loses each token with a chance drawn evenly from
-            0 to this, in [0, 1].
-    """
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        masked_share: float,
-        max_mask_rate: float,
-    ) -> None:
-        self.tokenizer = tokenizer
-        self.masked_share = masked_share
-        self.max_mask_rate = max_mask_rate
-
-    def __call__(self, encodings: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """Return padded tensors, masking drawn from torch's global generator."""
-        batch = self.tokenizer.pad(list(encodings), return_tensors="pt")
-        input_ids = batch["input_ids"]
-        special = torch.isin(input_ids, torch.tensor(self.tokenizer.all_special_ids))
-        num_texts = input_ids.shape[0]
-        chosen = torch.rand(num_texts, 1) < self.masked_share
-        rate = torch.rand(num_texts, 1) * self.max_mask_rate
-        masked = chosen & ~special & (torch.rand(input_ids.shape) < rate)
-        batch["input_ids"] = input_ids.masked_fill(masked, self.tokenizer.mask_token_id)
-        return dict(batch)
 
 
 def finetune(config: FinetuneConfig) -> dict[str, float]:
@@ -96,6 +65,8 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         id2label=label_by_id,
         label2id={label: index for index, label in label_by_id.items()},
     )
+    # Averaged weights must come from ends of descents, not from points along one.
+    is_cyclic = config.averaged_epochs > 1
     arguments = TrainingArguments(
         output_dir=str(config.checkpoint / "checkpoints"),
         num_train_epochs=config.epochs,
@@ -104,14 +75,15 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         warmup_steps=config.warmup_share,
-        lr_scheduler_type="linear",
+        lr_scheduler_type="cosine_with_restarts" if is_cyclic else "linear",
+        lr_scheduler_kwargs={"num_cycles": round(config.epochs)} if is_cyclic else {},
         train_sampling_strategy="group_by_length",
         bf16=config.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
         seed=config.seed,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,
+        save_total_limit=config.averaged_epochs,
         logging_steps=50,
         report_to=[],
         remove_unused_columns=False,
@@ -122,12 +94,20 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         args=arguments,
         train_dataset=_encode(splits.train, tokenizer, config.max_train_tokens),
         eval_dataset=_encode(splits.test, tokenizer, config.max_train_tokens),
-        data_collator=_TrainOnlyMasking(tokenizer, config, model),
+        data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_figures,
     )
     checkpoints = config.checkpoint / "checkpoints"
     can_resume = config.resume and any(checkpoints.glob("checkpoint-*"))
-    trainer.train(resume_from_checkpoint=can_resume)
+    masking = RandomMasking(
+        masked_share=config.masked_share,
+        hidden_share=config.hidden_share,
+        max_mask_rate=config.max_mask_rate,
+    )
+    with masking.applied(model, tokenizer):
+        trainer.train(resume_from_checkpoint=can_resume)
+    if is_cyclic:
+        _average_weights(model, checkpoints)
     figures = trainer.evaluate()
     report = {
         "accuracy": figures["eval_accuracy"],
@@ -142,26 +122,14 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     return report
 
 
-class _TrainOnlyMasking(MaskingCollator):
-    """Masks while the model trains and leaves evaluation batches alone."""
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        config: FinetuneConfig,
-        model: torch.nn.Module,
-    ) -> None:
-        super().__init__(
-            tokenizer,
-            masked_share=config.masked_share,
-            max_mask_rate=config.max_mask_rate,
-        )
-        self.model = model
-
-    def __call__(self, encodings: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        if self.model.training:
-            return super().__call__(encodings)
-        return dict(self.tokenizer.pad(list(encodings), return_tensors="pt"))
+def _average_weights(model: PreTrainedModel, checkpoints: Path) -> None:
+    # Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
+    # Generalization"; the model has layer norms, so no statistics need renewing.
+    averaged = AveragedModel(model)
+    for directory in sorted(checkpoints.glob("checkpoint-*")):
+        model.load_state_dict(load_file(directory / "model.safetensors"))
+        averaged.update_parameters(model)
+    model.load_state_dict(averaged.module.state_dict())
 
 
 def _encode(

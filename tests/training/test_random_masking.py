@@ -1,0 +1,106 @@
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoTokenizer,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from diffmask_training.encoder import hooked, state_modules
+from diffmask_training.random_masking import RandomMasking
+
+TEXTS = ["the film is good"] * 300 + ["bad"] * 300
+EVERYTHING = RandomMasking(masked_share=1.0, hidden_share=0.0, max_mask_rate=1.0)
+
+
+@pytest.fixture
+def model(checkpoint: Path) -> PreTrainedModel:
+    model: PreTrainedModel = BertForSequenceClassification.from_pretrained(checkpoint)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+@pytest.fixture
+def tokenizer(checkpoint: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(checkpoint)
+
+
+def _states(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    masking: RandomMasking,
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    # What each module puts out once its own masks are drawn.
+    batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    seen: dict[int, Tensor] = {}
+    torch.manual_seed(0)
+    with torch.no_grad(), masking.applied(model, tokenizer), ExitStack() as stack:
+        for index, (_, module) in enumerate(state_modules(model)):
+
+            def keep(state: Tensor, index: int = index) -> Tensor:
+                seen[index] = state
+                return state
+
+            stack.enter_context(hooked(module, keep))
+        model(**batch)
+    return dict(batch), [seen[index] for index in sorted(seen)]
+
+
+def test_masked_words_are_the_mask_token_s_and_never_special(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    batch, states = _states(model, tokenizer, EVERYTHING)
+    plain = model.get_input_embeddings()(batch["input_ids"])
+    changed = (states[0] != plain).any(dim=-1)
+    mask_token = model.get_input_embeddings()(torch.tensor(4))
+    assert bool((states[0][changed] == mask_token).all())
+    assert bool((batch["input_ids"][changed] > 4).all())
+
+
+def test_half_of_the_largest_rate_is_masked_on_average(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    masking = RandomMasking(masked_share=0.5, hidden_share=0.0, max_mask_rate=0.6)
+    batch, states = _states(model, tokenizer, masking)
+    plain = model.get_input_embeddings()(batch["input_ids"])
+    changed = (states[0] != plain).any(dim=-1)
+    share = changed.sum() / (batch["input_ids"] > 4).sum()
+    assert float(share) == pytest.approx(0.15, abs=0.03)
+
+
+def test_hidden_states_are_masked_by_their_mean(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    # Two blocks make four states, of which the second and the third can be masked.
+    masking = RandomMasking(masked_share=1.0, hidden_share=1.0, max_mask_rate=1.0)
+    nothing = RandomMasking(masked_share=0.0, hidden_share=1.0, max_mask_rate=1.0)
+    batch, masked = _states(model, tokenizer, masking)
+    _, plain = _states(model, tokenizer, nothing)
+    assert torch.equal(masked[0], plain[0])
+    changed = (masked[1] != plain[1]).any(dim=-1)
+    mean = plain[1][batch["attention_mask"].bool()].mean(dim=0)
+    assert torch.allclose(masked[1][changed], mean.expand(int(changed.sum()), -1))
+    assert bool((batch["input_ids"][changed] > 4).all())
+    share = changed.sum() / (batch["input_ids"] > 4).sum()
+    assert float(share) == pytest.approx(0.25, abs=0.05)  # half of the texts, half each
+
+
+def test_nothing_is_masked_in_evaluation_nor_afterwards(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    masking = RandomMasking(masked_share=1.0, hidden_share=0.5, max_mask_rate=1.0)
+    with torch.no_grad():
+        plain = model(**batch).logits
+        with masking.applied(model, tokenizer):
+            assert not torch.equal(model(**batch).logits, plain)
+            assert torch.equal(model.train(mode=False)(**batch).logits, plain)
+        assert torch.equal(model.train()(**batch).logits, plain)
