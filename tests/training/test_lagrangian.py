@@ -59,6 +59,13 @@ def test_multiplier_stays_within_its_bounds() -> None:
     assert multipliers.values == [0.0]
 
 
+def test_multiplier_keeps_a_least_price() -> None:
+    multipliers = Multipliers(1, NuPI(initial=3.0, lower=2.0))
+    for _ in range(100):
+        multipliers.dual_step(0, -1.0)
+    assert multipliers.values == [2.0]
+
+
 def test_visit_of_one_state_leaves_the_others_alone() -> None:
     multipliers = Multipliers(3, NuPI(initial=1.0))
     multipliers.dual_step(1, 0.5)

@@ -1,5 +1,4 @@
 import dataclasses
-import math
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from diffmask_training.batches import TensorBatch, collate, encode
 from diffmask_training.classifier import Classifier
 from diffmask_training.config import FitConfig, Precision
-from diffmask_training.figures import Figures, StateFigures
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.records import Record
 from diffmask_training.trainer import Trainer
@@ -31,23 +29,6 @@ def _trainer(
 def _batch(classifier: Classifier) -> TensorBatch:
     records = [Record(text=text, label=0) for text in TEXTS]
     return collate(encode(records, classifier.tokenizer, 64), pad_id=0)
-
-
-def _figures(divergences: list[float]) -> Figures:
-    states = tuple(
-        StateFigures(
-            state=str(number),
-            kept_share=0.5,
-            agreement=1.0,
-            divergence=value,
-            excess=value,
-            violation_rate=0.0,
-            accuracy=None,
-            macro_f1=None,
-        )
-        for number, value in enumerate(divergences)
-    )
-    return Figures(num_texts=1, accuracy=None, macro_f1=None, states=states)
 
 
 @pytest.mark.parametrize("kind", ["input", "hidden"])
@@ -82,17 +63,6 @@ def test_step_leaves_the_model_alone(classifier: Classifier) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("states_per_text", [1, 2, 4, 5])
-def test_states_share_the_texts_out_evenly(
-    classifier: Classifier, states_per_text: int
-) -> None:
-    trainer = _trainer(classifier, states_per_text=states_per_text)
-    dealt = trainer._share_out(8)
-    sizes = [len(texts) for texts in dealt.values()]
-    assert sum(sizes) == 8 * states_per_text
-    assert max(sizes) == min(sizes)
-
-
 def test_statistics_standardise_real_tokens(classifier: Classifier) -> None:
     trainer = _trainer(classifier)
     records = [Record(text=text) for text in TEXTS]
@@ -108,26 +78,6 @@ def test_statistics_standardise_real_tokens(classifier: Classifier) -> None:
         assert float(tokens.square().mean()) == pytest.approx(1.0, abs=1e-3)
     words = classifier.encoder.model.get_input_embeddings()
     assert torch.equal(trainer.probe.baselines[0], words.weight[4])
-
-
-def test_aim_moves_by_the_ratio_of_limit_to_validation(classifier: Classifier) -> None:
-    trainer = _trainer(classifier)
-    limit = trainer.config.margin
-    trainer.aims = [0.5 * limit] * 4
-    trainer.recalibrate(_figures([limit, 1.25 * limit, 9.0, 0.0]))
-    expected = [0.5, 0.4, 0.5 * 2 / 3, 0.75]
-    for aim, share in zip(trainer.aims, expected, strict=True):
-        assert math.isclose(aim, share * limit, rel_tol=1e-9)
-
-
-def test_aim_stays_between_a_tenth_of_the_limit_and_the_limit(
-    classifier: Classifier,
-) -> None:
-    trainer = _trainer(classifier)
-    for _ in range(20):
-        trainer.recalibrate(_figures([9.0, 0.0, 9.0, 0.0]))
-    limit = trainer.config.margin
-    assert trainer.aims == pytest.approx([0.1 * limit, limit] * 2)
 
 
 def test_state_of_a_trainer_survives_a_round_trip(

@@ -137,6 +137,8 @@ class FitConfig(DataConfig):
         proportional: Weight of the change of the violation's running mean.
         smoothing: Share of that running mean kept at a step.
         initial_multiplier: First value of every multiplier.
+        min_multiplier: Smallest value of a multiplier, shares of the tokens per nat.
+            Over 0, a gate closes only where that saves more, even within the margin.
         max_multiplier: Largest value of a multiplier.
         validation_texts: Validation texts used after each epoch; 0 for all.
         precision: Arithmetic of the model's matrix products while fitting; validation
@@ -166,6 +168,7 @@ class FitConfig(DataConfig):
     proportional: float = 5.0
     smoothing: float = 0.9
     initial_multiplier: float = 15.0
+    min_multiplier: float = 0.0
     max_multiplier: float = 200.0
     validation_texts: int = 600
     precision: Precision = "fp32"
@@ -202,6 +205,7 @@ class FitConfig(DataConfig):
             proportional=self.proportional,
             smoothing=self.smoothing,
             initial=self.initial_multiplier,
+            lower=self.min_multiplier,
             upper=self.max_multiplier,
         )
 

@@ -104,7 +104,7 @@ def fit(config: FitConfig, watcher: Watcher) -> FittedProbe:
         for figures in trainer.train_epoch(texts.train):
             watcher.on_step(figures)
         validated = trainer.validate(texts.validation)
-        trainer.recalibrate(validated)
+        trainer.pacing.update(validated)
         candidate = _assess(trainer, validated)
         if best is None or candidate.rank <= best.rank:
             best = candidate

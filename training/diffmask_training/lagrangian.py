@@ -24,6 +24,8 @@ class NuPI:
         proportional: Weight of the change of its running mean, >= 0.
         smoothing: Share of the running mean that is kept at a step, in [0, 1).
         initial: First value of a multiplier, >= 0.
+        lower: Smallest value of a multiplier, >= 0. Over 0, divergence keeps a price
+            where the constraint leaves room: a gate must save more than that to close.
         upper: Largest value of a multiplier.
     """
 
@@ -31,6 +33,7 @@ class NuPI:
     proportional: float = 5.0
     smoothing: float = 0.9
     initial: float = 3.0
+    lower: float = 0.0
     upper: float = 200.0
 
 
@@ -39,7 +42,7 @@ class Multipliers:
 
     Attributes:
         settings: The controller.
-        values: Multiplier of each state, in [0, upper].
+        values: Multiplier of each state, in [lower, upper].
         running: Running mean of each state's violation; None before the first visit.
     """
 
@@ -66,7 +69,7 @@ class Multipliers:
         step = settings.integral * violation + settings.proportional * change
         self.running[state_index] = running
         self.values[state_index] = min(
-            max(self.values[state_index] + step, 0.0), settings.upper
+            max(self.values[state_index] + step, settings.lower), settings.upper
         )
 
     def state_dict(self) -> dict[str, list[float | None]]:

@@ -30,13 +30,9 @@ from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.lagrangian import Multipliers
 from diffmask_training.masking import mix, sampled_gates
 from diffmask_training.objective import divergence, mean_over_tokens
+from diffmask_training.pacing import Pacing
 from diffmask_training.probes import Probe
 from diffmask_training.validation import validate
-
-# An aim changes by a third at most from one epoch to the next, and never falls under a
-# tenth of the limit.
-_MIN_RATIO = 2 / 3
-_LOWEST_AIM = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +90,7 @@ class Trainer:
         probe: What is fitted.
         multipliers: One for each state.
         constraint: How far a masked prediction may stray.
-        aims: What training bounds each state's divergence (or excess) by, nats.
+        pacing: What each state is asked for, and how often it is visited.
         optimizer: AdamW over probe and baselines.
         generator: Source of all randomness: order, which text is masked at which
             state, votes.
@@ -122,7 +118,12 @@ class Trainer:
         self.pad_id = pad_id
         self.shape = HardConcreteShape()
         self.constraint = config.limit()
-        self.aims = [config.aim * self.constraint.limit] * probe.shape.num_states
+        self.pacing = Pacing(
+            self.constraint,
+            aim=config.aim,
+            tolerance=config.tolerance,
+            num_states=probe.shape.num_states,
+        )
         self.relaxation = config.relaxation
         self.multipliers = Multipliers(probe.shape.num_states, config.controller())
         networks = [p for n, p in probe.named_parameters() if n != "baselines"]
@@ -161,12 +162,13 @@ class Trainer:
     def step(self, batch: TensorBatch) -> tuple[StepFigures, ...]:
         """Take one primal step, and one dual step for each state.
 
-        Every text is masked at `states_per_text` states. States share the texts out
-        evenly, so that each is seen at every step.
+        Every text is masked at `states_per_text` states.
         """
         with self._stage("capture"), torch.no_grad():
             captured = self.fast_encoder.capture(batch.inputs)
-        texts_by_state = self._share_out(len(batch.labels))
+        texts_by_state = self.pacing.deal(
+            len(batch.labels), self.config.states_per_text, self.generator
+        )
         with self._stage("masked forward"):
             masked = [
                 self._masked(batch, captured, index, texts)
@@ -181,7 +183,9 @@ class Trainer:
                 index = part.state_index
                 sparsity = mean_over_tokens(part.keep_probability, part.attention_mask)
                 energy = mean_over_tokens(part.energy, part.attention_mask)
-                violation = self.constraint.bounded(divergences) - self.aims[index]
+                violation = (
+                    self.constraint.bounded(divergences) - self.pacing.aims[index]
+                )
                 multiplier = self.multipliers.values[index]
                 loss = loss + sparsity + multiplier * violation
                 loss = loss + self.config.energy_weight * energy
@@ -255,24 +259,6 @@ class Trainer:
                 limit=(1 + self.config.tolerance) * self.constraint.limit,
             )
 
-    def recalibrate(self, figures: Figures) -> None:
-        """Set each state's aim so that its validation should meet the limit.
-
-        Validation diverges more than training: its masks are hard, and its texts are
-        not the ones that made the classifier so sure of itself. The ratio differs by
-        state and is measured, not guessed; a step changes an aim by a third at most.
-
-        Args:
-            figures: Validation after the epoch just done.
-        """
-        limit = self.constraint.limit
-        for index, state in enumerate(figures.states):
-            is_mean = self.constraint.kind == "mean"
-            found = state.divergence if is_mean else state.excess
-            ratio = limit / max(found, 1e-9)
-            aim = self.aims[index] * min(max(ratio, _MIN_RATIO), 1 / _MIN_RATIO)
-            self.aims[index] = min(max(aim, _LOWEST_AIM * limit), limit)
-
     @torch.no_grad()
     def initialise(self, encodings: Sequence[Encoding], mask_id: int) -> None:
         """Set the probe's statistics and baselines from some training texts.
@@ -311,7 +297,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "multipliers": self.multipliers.state_dict(),
-            "aims": list(self.aims),
+            "pacing": self.pacing.state_dict(),
             "generator": self.generator.get_state(),
             "epoch": self.epoch,
             "seconds_by_stage": dict(self.seconds_by_stage),
@@ -323,22 +309,10 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.multipliers.load_state_dict(state["multipliers"])
-        self.aims = list(state["aims"])
+        self.pacing.load_state_dict(state["pacing"])
         self.generator.set_state(state["generator"])
         self.epoch = state["epoch"]
         self.seconds_by_stage.update(state["seconds_by_stage"])
-
-    def _share_out(self, num_texts: int) -> dict[int, Tensor]:
-        # Deal the states out like cards: each round gives every text one state, in an
-        # order that puts every state on as many texts as any other.
-        num_states = self.probe.shape.num_states
-        texts_by_state: dict[int, list[int]] = {i: [] for i in range(num_states)}
-        for _ in range(self.config.states_per_text):
-            texts = torch.randperm(num_texts, generator=self.generator).tolist()
-            first = int(torch.randint(num_states, (), generator=self.generator))
-            for position, text in enumerate(texts):
-                texts_by_state[(first + position) % num_states].append(text)
-        return {i: torch.tensor(t) for i, t in texts_by_state.items() if t}
 
     def _figures(
         self, index: int, sparsity: Tensor, divergences: Tensor
