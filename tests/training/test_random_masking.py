@@ -1,4 +1,3 @@
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from diffmask_training.encoder import hooked, state_modules
+from diffmask_training.families import state_modules
+from diffmask_training.hooks import tapped
 from diffmask_training.random_masking import RandomMasking
 
 TEXTS = ["the film is good"] * 300 + ["bad"] * 300
@@ -42,14 +42,13 @@ def _states(
     batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
     seen: dict[int, Tensor] = {}
     torch.manual_seed(0)
-    with torch.no_grad(), masking.applied(model, tokenizer), ExitStack() as stack:
-        for index, (_, module) in enumerate(state_modules(model)):
 
-            def keep(state: Tensor, index: int = index) -> Tensor:
-                seen[index] = state
-                return state
+    def keep(index: int, state: Tensor) -> Tensor:
+        seen[index] = state
+        return state
 
-            stack.enter_context(hooked(module, keep))
+    modules = [module for _, module in state_modules(model)]
+    with torch.no_grad(), masking.applied(model, tokenizer), tapped(modules, keep):
         model(**batch)
     return dict(batch), [seen[index] for index in sorted(seen)]
 

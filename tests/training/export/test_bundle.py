@@ -96,10 +96,7 @@ def test_service_gives_what_pytorch_gives(
         )
         with torch.no_grad():
             logits, input_gates, hidden_gates = module(
-                tokens["input_ids"],
-                tokens["attention_mask"],
-                tokens["token_type_ids"],
-                torch.ones(tokens["input_ids"].shape),
+                dict(tokens), torch.ones(tokens["input_ids"].shape)
             )
         for found, expected in (
             (explanation.prediction.logits, logits[0]),

@@ -36,7 +36,7 @@ def test_fused_module_equals_the_probes_it_was_made_from(
     encoder = classifier.encoder
     input_probe, hidden_probe = _probe("input"), _probe("hidden", 6)
     module = FusedModule(encoder, input_probe, hidden_probe, SHAPE)
-    logits, input_gates, hidden_gates = module(IDS, MASK, TYPES, torch.ones(2, 5))
+    logits, input_gates, hidden_gates = module(INPUTS, torch.ones(2, 5))
     captured = encoder.capture(INPUTS)
     assert torch.allclose(logits, captured.logits, atol=1e-6)
     for index in range(4):
@@ -60,7 +60,7 @@ def test_keep_input_is_the_mask_of_the_input_probe(classifier: Classifier) -> No
         state_index=3,
         gates=gates,
     )
-    assert torch.allclose(module(IDS, MASK, TYPES, gates)[0], expected, atol=1e-6)
+    assert torch.allclose(module(INPUTS, gates)[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.5])
@@ -73,6 +73,6 @@ def test_probes_read_the_states_of_the_run_as_it_is(
     captured = classifier.encoder.capture(
         INPUTS, lambda words: keep * words + (1 - keep) * probe.baselines[0]
     )
-    _, gates, _ = module(IDS, MASK, TYPES, torch.full((2, 5), keep))
+    _, gates, _ = module(INPUTS, torch.full((2, 5), keep))
     expected = hard_gates(probe, captured.hidden_states, 3, SHAPE).keep_probability
     assert torch.allclose(gates[:, 3], expected, atol=1e-5)

@@ -8,10 +8,11 @@ import torch
 from onnx import ModelProto
 from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
+from diffmask_training.errors import ExportError
 from diffmask_training.export.graph import FusedModule
+from diffmask_training.families import expected_attentions
 
 OPSET = 20
-INPUTS = ("input_ids", "attention_mask", "token_type_ids", "keep")
 OUTPUTS = ("logits", "input_gates", "hidden_gates")
 _ATTENTIONS = ("Attention", "MultiHeadAttention")
 
@@ -25,36 +26,51 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
     Args:
         module: Classifier and probes.
         vocabulary_size: Of the embedding, for the example input.
+
+    Raises:
+        ExportError: Fewer attentions are fused than the model's family has.
     """
     # Sizes 0 and 1 would be taken for constants.
     shape = (2, 7)
     generator = torch.Generator().manual_seed(0)
-    example = (
-        torch.randint(vocabulary_size, shape, generator=generator),
-        torch.ones(shape, dtype=torch.long),
-        torch.zeros(shape, dtype=torch.long),
-        torch.ones(shape),
-    )
-    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    values = {
+        "input_ids": torch.randint(vocabulary_size, shape, generator=generator),
+        "attention_mask": torch.ones(shape, dtype=torch.long),
+        "token_type_ids": torch.zeros(shape, dtype=torch.long),
+    }
+    inputs = {name: values[name] for name in module.encoder.inputs}
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in ("onnxscript", "torch.onnx"):
             logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
             module,
-            example,
+            (inputs, torch.ones(shape)),
             dynamo=True,
             opset_version=OPSET,
-            input_names=list(INPUTS),
+            input_names=[*inputs, "keep"],
             output_names=list(OUTPUTS),
-            dynamic_shapes=tuple({0: batch, 1: tokens} for _ in INPUTS),
+            dynamic_shapes=(dict.fromkeys(inputs, axes), axes),
             verbose=False,
         )
         if program is None:
             raise AssertionError("without a file name the exporter returns the program")
         optimize_for_ort(program.model)
     model: ModelProto = program.model_proto
+    _check_fusion(model, module)
     return model
+
+
+def _check_fusion(model: ModelProto, module: FusedModule) -> None:
+    classifier = module.encoder.model
+    fused, expected = count_fused_attentions(model), expected_attentions(classifier)
+    if fused < expected:
+        raise ExportError(
+            f"{fused} attentions of the graph are fused, {expected} should be for a"
+            f" {classifier.config.model_type} model; use the versions of torch,"
+            " transformers and onnxscript that the training extra names"
+        )
 
 
 def count_fused_attentions(model: ModelProto) -> int:
