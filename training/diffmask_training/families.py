@@ -33,7 +33,8 @@ class Family:
             have a row for each text.
         has_offset_positions: Whether positions are numbered from behind the padding
             index, so that the look-up is that much longer than the longest text.
-        fuses_attention: Whether ONNX Runtime has a fused form of its attention.
+        fuses_attention: Whether its attention is fused at export. That of DeBERTa
+            scores positions by what stands there, for which there is no fused form.
     """
 
     embeddings: tuple[str, ...] = ("embeddings",)
@@ -57,7 +58,6 @@ _FAMILY_BY_TYPE: Mapping[str, Family] = {
     "mpnet": Family(
         batched_arguments=("attention_mask", "position_bias"),
         has_offset_positions=True,
-        fuses_attention=False,
     ),
     "roberta": Family(has_offset_positions=True),
     "xlm-roberta": Family(has_offset_positions=True),

@@ -1,27 +1,20 @@
-"""From the fused module to the bytes of an ONNX graph, attention fused and counted."""
+"""From the fused module to an ONNX graph whose attention is fused."""
 
 import logging
 import warnings
-from collections import Counter
 
 import torch
 from onnx import ModelProto
-from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
-from diffmask_training.errors import ExportError
+from diffmask_training.export.fusion import check_fusion, fuse
 from diffmask_training.export.graph import FusedModule
-from diffmask_training.families import expected_attentions
 
 OPSET = 20
 OUTPUTS = ("logits", "input_gates", "hidden_gates")
-_ATTENTIONS = ("Attention", "MultiHeadAttention")
 
 
 def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
     """Export a fused module with dynamic batch and tokens, and fuse its attention.
-
-    `torch.export` keeps hidden states as plain values, and onnxscript's fusions, unlike
-    ONNX Runtime's own, still match when probes read them.
 
     Args:
         module: Classifier and probes.
@@ -56,24 +49,7 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
         )
         if program is None:
             raise AssertionError("without a file name the exporter returns the program")
-        optimize_for_ort(program.model)
+        fuse(program.model)
     model: ModelProto = program.model_proto
-    _check_fusion(model, module)
+    check_fusion(model, module.encoder.model)
     return model
-
-
-def _check_fusion(model: ModelProto, module: FusedModule) -> None:
-    classifier = module.encoder.model
-    fused, expected = count_fused_attentions(model), expected_attentions(classifier)
-    if fused < expected:
-        raise ExportError(
-            f"{fused} attentions of the graph are fused, {expected} should be for a"
-            f" {classifier.config.model_type} model; use the versions of torch,"
-            " transformers and onnxscript that the training extra names"
-        )
-
-
-def count_fused_attentions(model: ModelProto) -> int:
-    """Return how many attention operators of ONNX Runtime a graph holds."""
-    counts = Counter(node.op_type for node in model.graph.node)
-    return sum(counts[name] for name in _ATTENTIONS)

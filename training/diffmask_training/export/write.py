@@ -30,8 +30,9 @@ from diffmask_training.export.describe import (
     describe_making,
     describe_probe,
 )
+from diffmask_training.export.fusion import count_fused_attentions
 from diffmask_training.export.graph import FusedModule
-from diffmask_training.export.onnx import count_fused_attentions, export_graph
+from diffmask_training.export.onnx import export_graph
 from diffmask_training.export.precision import store_weights_in_8_bits
 from diffmask_training.export.verify import (
     check_parity,
