@@ -130,7 +130,9 @@ def write_checkpoint(
         "initializer_range": 0.3,
     }
     config = AutoConfig.for_model(family, **{**settings, **tiny.config})
-    model = AutoModelForSequenceClassification.from_config(config)
+    model = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+        config
+    )
     model.save_pretrained(directory)
     _tokenizer(words, special_by_role, tiny.pair).save_pretrained(directory)
     return directory

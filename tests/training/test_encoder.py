@@ -9,7 +9,6 @@ from transformers import (
     BertForSequenceClassification,
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
-    PreTrainedModel,
     XLMConfig,
     XLMForSequenceClassification,
 )
@@ -40,10 +39,15 @@ def _random_state(encoder: Encoder, index: int) -> Tensor:
     return torch.randn(2, 5, encoder.widths[index], generator=generator)
 
 
-def _tiny_bert(**changes: int) -> PreTrainedModel:
-    sizes = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2}
-    sizes |= {"num_attention_heads": 2, "intermediate_size": 16}
-    return BertForSequenceClassification(BertConfig(**sizes | changes))
+def _tiny_bert() -> BertForSequenceClassification:
+    config = BertConfig(
+        vocab_size=20,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    return BertForSequenceClassification(config)
 
 
 @torch.no_grad()
@@ -115,7 +119,9 @@ def test_texts_may_enter_one_run_at_different_states(
     encoder: Encoder, inputs: dict[str, Tensor], chosen: tuple[int, ...]
 ) -> None:
     states = {index: _random_state(encoder, index) for index in chosen}
-    repeated = {name: torch.cat([value] * len(chosen)) for name, value in inputs.items()}
+    repeated = {
+        name: torch.cat([value] * len(chosen)) for name, value in inputs.items()
+    }
     together = encoder.run_from_each(repeated, states)
     alone = [encoder.run_from(inputs, i, state) for i, state in states.items()]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
@@ -204,7 +210,7 @@ def test_unsupported_family_is_refused_with_the_list() -> None:
 
 def test_model_that_ignores_a_state_is_refused() -> None:
     model = _tiny_bert()
-    torch.nn.init.zeros_(model.classifier.weight)
+    model.classifier.weight.data.zero_()
     with pytest.raises(CheckpointError, match="changes nothing"):
         Encoder(model)
 
@@ -218,14 +224,14 @@ def test_model_that_reads_past_a_state_is_refused() -> None:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=16,
-        conv_kernel_size=3,
         initializer_range=0.3,
     )
+    config.conv_kernel_size = 3
     with pytest.raises(CheckpointError, match="does not follow from state block_1"):
         Encoder(DebertaV2ForSequenceClassification(config))
 
 
-def test_model_that_calls_a_block_once_too_often_is_refused() -> None:
+def test_model_whose_blocks_are_called_less_often_is_refused() -> None:
     model = _tiny_bert()
     model.config.num_hidden_layers = 3
     with pytest.raises(CheckpointError, match="expected 5 hidden states"):

@@ -23,7 +23,7 @@ from diffmask_training.families import (
 )
 from diffmask_training.hooks import limited, tapped
 
-# Two texts of as many tokens, any ids, each with one padding token behind it.
+# Two texts of as many tokens, for the proof; their ids are any but the padding's.
 _TEXTS = ((2, 5, 7, 3), (2, 9, 6, 3))
 
 Replacement = Callable[[Tensor], Tensor]
@@ -104,7 +104,9 @@ class Encoder(nn.Module):
             replace_words: Maps state 0, `[batch, tokens, hidden]`, to what the model
                 reads in its place; the captured state 0 is the replaced one.
         """
-        return self._capture(inputs, {} if replace_words is None else {0: replace_words})
+        return self._capture(
+            inputs, {} if replace_words is None else {0: replace_words}
+        )
 
     def run_from(
         self, inputs: Mapping[str, Tensor], state_index: int, hidden_state: Tensor
@@ -183,7 +185,7 @@ class Encoder(nn.Module):
                 f"expected {self.num_states} hidden states, all but the first of one"
                 f" width; the model made states of the widths {list(widths)}"
             )
-        for index, state in enumerate(captured.hidden_states):
+        for index in range(self.num_states):
             self._prove_state(inputs, captured, plain, index)
         return widths
 
@@ -240,10 +242,13 @@ class Encoder(nn.Module):
     def _proof_inputs(self) -> dict[str, Tensor]:
         pad_id = self.model.config.pad_token_id or 0
         device = next(self.model.parameters()).device
-        input_ids = torch.tensor([[*text, pad_id] for text in _TEXTS], device=device)
-        attention_mask = torch.ones_like(input_ids)
-        attention_mask[:, -1] = 0
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+        tokens = torch.tensor(_TEXTS, device=device)
+        tokens += tokens >= pad_id
+        input_ids = nn.functional.pad(tokens, (0, 1), value=pad_id)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": (input_ids != pad_id).long(),
+        }
 
 
 def _enter(rows: Tensor, first: int) -> Replacement:

@@ -89,14 +89,14 @@ def state_modules(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
         CheckpointError: The model is of a family that is not supported.
     """
     family = family_of(model)
-    backbone = cast(nn.Module, model.base_model)
+    backbone = model.base_model
     embeddings = next(path for path in family.embeddings if _has(backbone, path))
     modules = list(cast(nn.ModuleList, backbone.get_submodule(family.blocks)))
     depth = int(model.config.num_hidden_layers)
     # The library's own rule for which module a call goes to.
     blocks = [modules[int(call / (depth / len(modules)))] for call in range(depth)]
     return [
-        ("word_embeddings", cast(nn.Module, model.get_input_embeddings())),
+        ("word_embeddings", model.get_input_embeddings()),
         ("embeddings", backbone.get_submodule(embeddings)),
         *((f"block_{number}", block) for number, block in enumerate(blocks, start=1)),
     ]
@@ -120,8 +120,7 @@ def max_tokens(model: PreTrainedModel) -> int:
     num_positions = int(model.config.max_position_embeddings)
     if not family_of(model).has_offset_positions:
         return num_positions
-    backbone = cast(nn.Module, model.base_model)
-    embeddings = backbone.get_submodule("embeddings")
+    embeddings = model.base_model.get_submodule("embeddings")
     return num_positions - cast(int, embeddings.padding_idx) - 1
 
 
@@ -139,7 +138,7 @@ def expected_attentions(model: PreTrainedModel) -> int:
 
 
 def pools_every_token(model: PreTrainedModel) -> bool:
-    """Return whether the head reads all of the last state, not its first token alone."""
+    """Return whether the head reads every token of the last state, not one alone."""
     return getattr(model.config, "classifier_pooling", "cls") != "cls"
 
 

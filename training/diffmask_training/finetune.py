@@ -142,9 +142,7 @@ def _encode(
 ) -> list[dict[str, Any]]:
     # A tokenizer may give segments that the model does not take.
     encoded = (
-        tokenizer(
-            record.text, record.text_pair, truncation=True, max_length=max_tokens
-        )
+        tokenizer(record.text, record.text_pair, truncation=True, max_length=max_tokens)
         for record in records
     )
     return [

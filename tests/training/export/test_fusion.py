@@ -21,5 +21,5 @@ def test_both_forms_of_fused_attention_count() -> None:
 def test_graph_with_an_attention_left_unfused_is_refused(checkpoint: Path) -> None:
     classifier = AutoModelForSequenceClassification.from_pretrained(checkpoint)
     check_fusion(_model("Attention", "Attention"), classifier)
-    with pytest.raises(ExportError, match="1 attentions .* 2 should be for a bert"):
+    with pytest.raises(ExportError, match=r"1 attentions .* 2 should be for a bert"):
         check_fusion(_model("Attention", "MatMul"), classifier)

@@ -3,6 +3,7 @@ import torch
 
 from diffmask_training.classifier import Classifier
 from diffmask_training.export.graph import FusedModule
+from diffmask_training.export.merged_probes import MergedProbes
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.masking import hard_gates, masked_logits
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
@@ -14,11 +15,17 @@ TYPES = torch.zeros_like(IDS)
 INPUTS = {"input_ids": IDS, "attention_mask": MASK, "token_type_ids": TYPES}
 
 
-def _probe(kind: ProbeKind, bottleneck_size: int = 4) -> Probe:
+def _probe(
+    kind: ProbeKind, bottleneck_size: int = 4, embedding_size: int = 32
+) -> Probe:
     torch.manual_seed(len(kind))
     probe = Probe(
         ProbeShape(
-            kind=kind, num_states=4, hidden_size=32, bottleneck_size=bottleneck_size
+            kind=kind,
+            num_states=4,
+            hidden_size=32,
+            bottleneck_size=bottleneck_size,
+            embedding_size=embedding_size,
         )
     )
     with torch.no_grad():
@@ -44,6 +51,20 @@ def test_fused_module_equals_the_probes_it_was_made_from(
             expected = hard_gates(probe, captured.hidden_states, index, SHAPE)
             difference = (expected.keep_probability - found[:, index]).abs().max()
             assert difference < 1e-5
+
+
+@pytest.mark.parametrize("embedding_size", [16, 32, 48])
+@torch.no_grad()
+def test_merged_probes_read_word_embeddings_of_any_width(embedding_size: int) -> None:
+    probes = [_probe(kind, 4, embedding_size) for kind in ("input", "hidden")]
+    generator = torch.Generator().manual_seed(0)
+    states = tuple(
+        torch.randn(2, 5, width, generator=generator)
+        for width in probes[0].shape.widths
+    )
+    found = MergedProbes(*probes)(states)  # [batch, 2 * layers, tokens]
+    expected = [probe.gate_logits(states, i) for probe in probes for i in range(4)]
+    assert torch.allclose(found, torch.stack(expected, dim=1), atol=1e-4)
 
 
 @torch.no_grad()
