@@ -1,6 +1,7 @@
 import pytest
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
+from diffmask_training.errors import CheckpointError
 from diffmask_training.families import (
     SUPPORTED,
     expected_attentions,
@@ -58,6 +59,14 @@ def test_blocks_that_share_weights_are_listed_for_each_call() -> None:
         "encoder.albert_layer_groups"
     ).children()
     assert modules[2:] == [first, first, second, second]
+
+
+def test_part_that_the_library_keeps_elsewhere_is_named() -> None:
+    model = _model("bert")
+    model.base_model.body = model.base_model.encoder
+    del model.base_model.encoder
+    with pytest.raises(CheckpointError, match=r"bert model has no encoder\.layer in"):
+        state_modules(model)
 
 
 def test_attentions_of_a_block_of_several_layers_all_count() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -86,18 +87,17 @@ def state_modules(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
     A module that makes several states is listed for each, in the order of its calls.
 
     Raises:
-        CheckpointError: The model is of a family that is not supported.
+        CheckpointError: The model is of a family that is not supported, or the library
+            keeps its parts elsewhere.
     """
     family = family_of(model)
-    backbone = model.base_model
-    embeddings = next(path for path in family.embeddings if _has(backbone, path))
-    modules = list(cast(nn.ModuleList, backbone.get_submodule(family.blocks)))
+    modules = list(cast(nn.ModuleList, _part(model, family.blocks)))
     depth = int(model.config.num_hidden_layers)
     # The library's own rule for which module a call goes to.
     blocks = [modules[int(call / (depth / len(modules)))] for call in range(depth)]
     return [
         ("word_embeddings", model.get_input_embeddings()),
-        ("embeddings", backbone.get_submodule(embeddings)),
+        ("embeddings", _part(model, *family.embeddings)),
         *((f"block_{number}", block) for number, block in enumerate(blocks, start=1)),
     ]
 
@@ -120,8 +120,8 @@ def max_tokens(model: PreTrainedModel) -> int:
     num_positions = int(model.config.max_position_embeddings)
     if not family_of(model).has_offset_positions:
         return num_positions
-    embeddings = model.base_model.get_submodule("embeddings")
-    return num_positions - cast(int, embeddings.padding_idx) - 1
+    padding_index = cast(int, _part(model, "embeddings").padding_idx)
+    return num_positions - padding_index - 1
 
 
 def expected_attentions(model: PreTrainedModel) -> int:
@@ -142,5 +142,13 @@ def pools_every_token(model: PreTrainedModel) -> bool:
     return getattr(model.config, "classifier_pooling", "cls") != "cls"
 
 
-def _has(module: nn.Module, path: str) -> bool:
-    return path in dict(module.named_modules())
+def _part(model: PreTrainedModel, *paths: str) -> nn.Module:
+    modules = dict(model.base_model.named_modules())
+    for path in paths:
+        if path in modules:
+            return modules[path]
+    raise CheckpointError(
+        f"a {model.config.model_type} model has no {' nor '.join(paths)} in"
+        f" transformers {transformers.__version__}; install a version that the training"
+        " extra names"
+    )
