@@ -1,60 +1,165 @@
-"""A tiny randomly initialised BERT classifier, its tokenizer, and texts to match."""
+"""Tiny randomly initialised classifiers, a tokenizer for each, and texts to match."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
+    AutoConfig,
+    AutoModelForSequenceClassification,
     PreTrainedTokenizerFast,
 )
 
 GOOD = ("good", "fine", "great", "lovely")
 BAD = ("bad", "dull", "awful", "boring")
 FILLERS = ("the", "a", "film", "plot", "is", "was", "it", "and", "very", "so")
-_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_WORDS = (*GOOD, *BAD, *FILLERS, "##ly", ".")
 
 
-def write_checkpoint(directory: Path, *, seed: int = 0, num_layers: int = 2) -> Path:
-    """Write a classifier with random weights and return its directory."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tiny:
+    """What a family's tiny checkpoint has beside the common sizes.
+
+    Attributes:
+        first: Special tokens in front of the words, in the family's own order.
+        last: Special tokens behind them.
+        pair: How two texts are joined; `$A` and `$B` stand for them.
+        config: Settings of the family.
+    """
+
+    first: tuple[str, ...] = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    last: tuple[str, ...] = ()
+    pair: str = "[CLS] $A [SEP] $B:1 [SEP]:1"
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+_ROBERTA = _Tiny(
+    first=("<s>", "<pad>", "</s>", "<unk>"),
+    last=("<mask>",),
+    pair="<s> $A </s> </s> $B </s>",
+    # Positions are numbered from behind the padding index: two more for 512 tokens.
+    config={"max_position_embeddings": 514, "type_vocab_size": 1},
+)
+# Relative positions alone; version 3 has them in buckets, with shared projections.
+_DEBERTA: Mapping[str, Any] = {
+    "relative_attention": True,
+    "position_biased_input": False,
+    "pos_att_type": ["p2c", "c2p"],
+    "type_vocab_size": 0,
+}
+_TINY_BY_FAMILY: Mapping[str, _Tiny] = {
+    "bert": _Tiny(),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "distilbert": _Tiny(config={"dim": 32, "hidden_dim": 64, "n_heads": 4}),
+    "electra": _Tiny(config={"embedding_size": 16}),
+    "albert": _Tiny(
+        first=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
+        config={"embedding_size": 16, "classifier_dropout_prob": 0.0},
+    ),
+    "mpnet": _Tiny(
+        first=("<s>", "<pad>", "</s>", "[UNK]"),
+        last=("<mask>",),
+        pair="<s> $A </s> </s> $B </s>",
+        config={"max_position_embeddings": 514},
+    ),
+    "deberta": _Tiny(config=_DEBERTA),
+    "deberta-v2": _Tiny(
+        first=("[PAD]", "[CLS]", "[SEP]", "[UNK]"),
+        last=("[MASK]",),
+        config={
+            **_DEBERTA,
+            "position_buckets": 16,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+        },
+    ),
+    # One block of global and one of local attention, whose window is shorter than most
+    # texts.
+    "modernbert": _Tiny(
+        first=(),
+        last=("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"),
+        config={"local_attention": 8, "global_attn_every_n_layers": 2},
+    ),
+}
+FAMILIES = tuple(_TINY_BY_FAMILY)
+
+
+def write_checkpoint(
+    directory: Path, *, family: str = "bert", seed: int = 0, num_layers: int = 2
+) -> Path:
+    """Write a classifier with random weights and return its directory.
+
+    Args:
+        directory: Where to.
+        family: Model type as the library names it.
+        seed: Of the weights.
+        num_layers: Number of blocks.
+    """
     torch.manual_seed(seed)
-    words = [*_SPECIALS, *GOOD, *BAD, *FILLERS, "##ly", "."]
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=num_layers,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=512,
-        id2label={0: "negative", 1: "positive"},
-        label2id={"negative": 0, "positive": 1},
-        initializer_range=0.3,
+    tiny = _TINY_BY_FAMILY[family]
+    words = [*tiny.first, *_WORDS, *tiny.last]
+    special_by_role = {
+        role: next(word for word in words if word in names)
+        for role, names in (
+            ("pad", ("[PAD]", "<pad>")),
+            ("unk", ("[UNK]", "<unk>")),
+            ("cls", ("[CLS]", "<s>")),
+            ("sep", ("[SEP]", "</s>")),
+            ("mask", ("[MASK]", "<mask>")),
+        )
+    }
+    settings: dict[str, Any] = {
+        "vocab_size": len(words),
+        "hidden_size": 32,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 512,
+        "pad_token_id": words.index(special_by_role["pad"]),
+        "bos_token_id": words.index(special_by_role["cls"]),
+        "eos_token_id": words.index(special_by_role["sep"]),
+        "cls_token_id": words.index(special_by_role["cls"]),
+        "sep_token_id": words.index(special_by_role["sep"]),
+        "id2label": {0: "negative", 1: "positive"},
+        "label2id": {"negative": 0, "positive": 1},
+        "initializer_range": 0.3,
+    }
+    config = AutoConfig.for_model(family, **{**settings, **tiny.config})
+    model = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+        config
     )
-    BertForSequenceClassification(config).save_pretrained(directory)
+    model.save_pretrained(directory)
+    _tokenizer(words, special_by_role, tiny.pair).save_pretrained(directory)
+    return directory
+
+
+def _tokenizer(
+    words: list[str], special_by_role: Mapping[str, str], pair: str
+) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(
         models.WordPiece(
-            {word: index for index, word in enumerate(words)}, unk_token="[UNK]"
+            {word: index for index, word in enumerate(words)},
+            unk_token=special_by_role["unk"],
         )
     )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    first, last = special_by_role["cls"], special_by_role["sep"]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+        single=f"{first} $A {last}",
+        pair=pair,
+        special_tokens=[(token, words.index(token)) for token in (first, last)],
     )
-    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
         model_max_length=512,
-    ).save_pretrained(directory)
-    return directory
+        **{f"{role}_token": token for role, token in special_by_role.items()},
+    )
 
 
 def write_texts(path: Path, *, num_texts: int = 120, seed: int = 0) -> Path:

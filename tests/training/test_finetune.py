@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import FinetuneConfig
 from diffmask_training.finetune import finetune
-from tests.support.checkpoint import write_texts
+from tests.support.checkpoint import write_checkpoint, write_texts
 
 
 @pytest.fixture
@@ -34,6 +34,17 @@ def test_classifier_learns_the_telling_words(config: FinetuneConfig) -> None:
     classifier = load_classifier(config.checkpoint)
     assert classifier.labels == ("negative", "positive")
     assert classifier.encoder.num_states == 4
+
+
+def test_segments_are_left_out_where_the_model_takes_none(
+    config: FinetuneConfig, tmp_path: Path
+) -> None:
+    base = write_checkpoint(tmp_path / "base", family="distilbert")
+    finetune(dataclasses.replace(config, base=base, epochs=1))
+    assert load_classifier(config.checkpoint).encoder.inputs == (
+        "input_ids",
+        "attention_mask",
+    )
 
 
 def test_masked_fine_tuning_is_the_same_twice(config: FinetuneConfig) -> None:

@@ -10,9 +10,18 @@ STATES = tuple(
 )
 
 
-def _probe(kind: ProbeKind) -> Probe:
+NARROW = (STATES[0][..., :3], *STATES[1:])
+
+
+def _probe(kind: ProbeKind, embedding_size: int | None = None) -> Probe:
     torch.manual_seed(0)
-    shape = ProbeShape(kind=kind, num_states=4, hidden_size=8, bottleneck_size=2)
+    shape = ProbeShape(
+        kind=kind,
+        num_states=4,
+        hidden_size=8,
+        bottleneck_size=2,
+        embedding_size=embedding_size,
+    )
     return Probe(shape)
 
 
@@ -66,3 +75,19 @@ def test_input_probe_has_one_baseline_and_hidden_probe_one_for_each_state() -> N
     assert _probe("input").baselines.shape == (1, 8)
     assert _probe("hidden").baselines.shape == (4, 8)
     assert torch.equal(_probe("input").baseline(3), _probe("input").baseline(0))
+
+
+@pytest.mark.parametrize("kind", ["input", "hidden"])
+def test_narrow_word_embedding_is_standardised_by_its_own_coordinates(
+    kind: ProbeKind,
+) -> None:
+    probe = _probe(kind, embedding_size=3)
+    assert probe.shape.widths == (3, 8, 8, 8)
+    expected = [probe.gate_logits(NARROW, index) for index in range(4)]
+    # What lies behind a narrow state in its row is never read.
+    probe.mean[0, 3:] = 5.0
+    probe.scale[0, 3:] = 0.0
+    for index in range(4):
+        assert torch.equal(probe.gate_logits(NARROW, index), expected[index])
+    assert probe.baseline(0).shape == (3,)
+    assert probe.baseline(2).shape == ((3,) if kind == "input" else (8,))

@@ -1,18 +1,20 @@
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     BertForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from diffmask_training.encoder import hooked, state_modules
+from diffmask_training.families import state_modules
+from diffmask_training.hooks import tapped
 from diffmask_training.random_masking import RandomMasking
+from tests.support.checkpoint import write_checkpoint
 
 TEXTS = ["the film is good"] * 300 + ["bad"] * 300
 EVERYTHING = RandomMasking(masked_share=1.0, hidden_share=0.0, max_mask_rate=1.0)
@@ -42,14 +44,13 @@ def _states(
     batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
     seen: dict[int, Tensor] = {}
     torch.manual_seed(0)
-    with torch.no_grad(), masking.applied(model, tokenizer), ExitStack() as stack:
-        for index, (_, module) in enumerate(state_modules(model)):
 
-            def keep(state: Tensor, index: int = index) -> Tensor:
-                seen[index] = state
-                return state
+    def keep(index: int, state: Tensor) -> Tensor:
+        seen[index] = state
+        return state
 
-            stack.enter_context(hooked(module, keep))
+    modules = [module for _, module in state_modules(model)]
+    with torch.no_grad(), masking.applied(model, tokenizer), tapped(modules, keep):
         model(**batch)
     return dict(batch), [seen[index] for index in sorted(seen)]
 
@@ -91,6 +92,26 @@ def test_hidden_states_are_masked_by_their_mean(
     assert bool((batch["input_ids"][changed] > 4).all())
     share = changed.sum() / (batch["input_ids"] > 4).sum()
     assert float(share) == pytest.approx(0.25, abs=0.05)  # half of the texts, half each
+
+
+def test_last_state_is_masked_where_the_head_reads_all_of_it(tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path, family="modernbert")
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    masking = RandomMasking(masked_share=1.0, hidden_share=1.0, max_mask_rate=1.0)
+    nothing = RandomMasking(masked_share=0.0, hidden_share=1.0, max_mask_rate=1.0)
+    for pooling, is_masked in (("cls", False), ("mean", True)):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            directory, classifier_pooling=pooling
+        ).train()
+        with torch.no_grad():
+            model.base_model.layers[1].mlp.Wo.weight.zero_()
+            model.base_model.layers[1].attn.Wo.weight.zero_()
+        # The last block adds nothing, so what differs behind it was masked there.
+        _, states = _states(model, tokenizer, masking)
+        _, plain = _states(model, tokenizer, nothing)
+        differs = (states[3] != states[2]).any()
+        assert not (plain[3] != plain[2]).any()
+        assert bool(differs) is is_masked
 
 
 def test_nothing_is_masked_in_evaluation_nor_afterwards(

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from diffmask_training.batches import TensorBatch, collate, encode
-from diffmask_training.classifier import Classifier
+from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig, Precision
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.records import Record
 from diffmask_training.trainer import Trainer
+from tests.support.checkpoint import write_checkpoint
 
 TEXTS = ("good film", "the plot is dull .", "it was awful and boring", "a fine film")
 
@@ -21,7 +22,13 @@ def _trainer(
     precision: Precision = "fp32",
 ) -> Trainer:
     torch.manual_seed(0)
-    shape = ProbeShape(kind=kind, num_states=4, hidden_size=32, bottleneck_size=4)
+    shape = ProbeShape(
+        kind=kind,
+        num_states=4,
+        hidden_size=32,
+        bottleneck_size=4,
+        embedding_size=classifier.encoder.embedding_size,
+    )
     config = FitConfig(kind=kind, states_per_text=states_per_text, precision=precision)
     return Trainer(config, classifier.encoder, Probe(shape), pad_id=0, total_steps=10)
 
@@ -63,7 +70,9 @@ def test_step_leaves_the_model_alone(classifier: Classifier) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_statistics_standardise_real_tokens(classifier: Classifier) -> None:
+@pytest.mark.parametrize("family", ["bert", "electra"])
+def test_statistics_standardise_real_tokens(family: str, tmp_path: Path) -> None:
+    classifier = load_classifier(write_checkpoint(tmp_path, family=family))
     trainer = _trainer(classifier)
     records = [Record(text=text) for text in TEXTS]
     encodings = encode(records, classifier.tokenizer, 64)
@@ -73,8 +82,9 @@ def test_statistics_standardise_real_tokens(classifier: Classifier) -> None:
         states = classifier.encoder.capture(batch.inputs).hidden_states
     for index, state in enumerate(states):
         tokens = state[batch.attention_mask.bool()]
-        tokens = (tokens - trainer.probe.mean[index]) / trainer.probe.scale[index]
-        assert torch.allclose(tokens.mean(dim=0), torch.zeros(32), atol=1e-4)
+        mean, scale = trainer.probe.statistics(index)
+        tokens = (tokens - mean) / scale
+        assert torch.allclose(tokens.mean(dim=0), torch.zeros_like(mean), atol=1e-4)
         assert float(tokens.square().mean()) == pytest.approx(1.0, abs=1e-3)
     words = classifier.encoder.model.get_input_embeddings()
     assert torch.equal(trainer.probe.baselines[0], words.weight[4])

@@ -6,20 +6,25 @@ module that makes it; blocks below pass their input through, so that a run from 
 state costs only what lies above it. The adapter proves itself when it is built.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from diffmask_training.errors import CheckpointError
+from diffmask_training.families import (
+    family_of,
+    input_names,
+    max_tokens,
+    state_modules,
+)
+from diffmask_training.hooks import limited, tapped
 
-SUPPORTED = ("bert",)
-_TEXTS = ((2, 5, 7, 3), (2, 9, 3, 0))  # any ids; the second text has one padding token
+# Two texts of as many tokens, for the proof; their ids are any but the padding's.
+_TEXTS = ((2, 5, 7, 3), (2, 9, 6, 3))
 
 Replacement = Callable[[Tensor], Tensor]
 
@@ -30,7 +35,8 @@ class Captured:
 
     Attributes:
         logits: `[batch, labels]` float32.
-        hidden_states: `num_states` tensors `[batch, tokens, hidden]`.
+        hidden_states: `num_states` tensors `[batch, tokens, hidden]`; state 0 may be
+            narrower or wider than the others.
     """
 
     logits: Tensor
@@ -42,16 +48,25 @@ class Encoder(nn.Module):
 
     Attributes:
         model: The classifier, in evaluation mode, no parameter trainable.
+        family: What is particular to its family.
         states: Names of the states, index 0 first.
+        inputs: Names of the inputs that the model takes.
+        widths: Width of each state, index 0 first.
+
+    Raises:
+        CheckpointError: The family is not supported, or the model's states cannot be
+            replaced faithfully.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
+        self.family = family_of(model)
         self.model = model.requires_grad_(requires_grad=False).train(mode=False)
         modules = state_modules(model)
         self.states = tuple(name for name, _ in modules)
+        self.inputs = input_names(model)
         self._sources = [module for _, module in modules]
-        self._prove()
+        self.widths = self._prove()
 
     @property
     def num_states(self) -> int:
@@ -59,9 +74,24 @@ class Encoder(nn.Module):
         return len(self.states)
 
     @property
+    def num_blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.states) - 2
+
+    @property
+    def embedding_size(self) -> int:
+        """Width of state 0."""
+        return self.widths[0]
+
+    @property
     def hidden_size(self) -> int:
-        """Width of a state."""
-        return int(self.model.config.hidden_size)
+        """Width of every other state."""
+        return self.widths[-1]
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input, tokens, special tokens counted."""
+        return max_tokens(self.model)
 
     def capture(
         self, inputs: Mapping[str, Tensor], replace_words: Replacement | None = None
@@ -69,23 +99,14 @@ class Encoder(nn.Module):
         """Run the model and keep every state.
 
         Args:
-            inputs: Model inputs, each `[batch, tokens]`.
+            inputs: Model inputs, each `[batch, tokens]`; what the model does not take
+                is passed over.
             replace_words: Maps state 0, `[batch, tokens, hidden]`, to what the model
                 reads in its place; the captured state 0 is the replaced one.
         """
-        kept: list[Tensor] = []
-
-        def keep(state: Tensor) -> Tensor:
-            if not kept and replace_words is not None:
-                state = replace_words(state)
-            kept.append(state)
-            return state
-
-        with ExitStack() as stack:
-            for source in self._sources:
-                stack.enter_context(hooked(source, keep))
-            logits = self.model(**inputs).logits
-        return Captured(logits=logits, hidden_states=tuple(kept))
+        return self._capture(
+            inputs, {} if replace_words is None else {0: replace_words}
+        )
 
     def run_from(
         self, inputs: Mapping[str, Tensor], state_index: int, hidden_state: Tensor
@@ -119,88 +140,115 @@ class Encoder(nn.Module):
         Returns:
             `[batch, labels]` float32 logits.
         """
-        dtype = self.model.dtype
+        entering: dict[int, Replacement] = {}
+        num_rows = []
         entered = 0
-        with ExitStack() as stack:
-            for index, source in enumerate(self._sources):
-                if index >= 2 and entered < len(inputs["input_ids"]):
-                    stack.enter_context(_limited(source, entered))
-                if index in hidden_states:
-                    rows = hidden_states[index].to(dtype)
-                    stack.enter_context(hooked(source, _enter(rows, entered)))
-                    entered += len(rows)
-            logits: Tensor = self.model(**inputs).logits
-        return logits.float()
+        for index in range(self.num_states):
+            num_rows.append(entered)
+            if index in hidden_states:
+                rows = hidden_states[index].to(self.model.dtype)
+                entering[index] = _enter(rows, entered)
+                entered += len(rows)
+        blocks = limited(
+            self._sources[2:],
+            num_rows[2:],
+            batched_arguments=self.family.batched_arguments,
+        )
+        with blocks:
+            return self._capture(inputs, entering).logits.float()
 
-    def _prove(self) -> None:
+    def _capture(
+        self, inputs: Mapping[str, Tensor], replacements: Mapping[int, Replacement]
+    ) -> Captured:
+        kept: list[Tensor] = []
+
+        def keep(index: int, state: Tensor) -> Tensor:
+            replaced = replacements[index](state) if index in replacements else state
+            kept.append(replaced)
+            return replaced
+
+        taken = {name: inputs[name] for name in self.inputs if name in inputs}
+        with tapped(self._sources, keep):
+            logits = self.model(**taken).logits
+        return Captured(logits=logits, hidden_states=tuple(kept))
+
+    @torch.no_grad()
+    def _prove(self) -> tuple[int, ...]:
         # Hooks can silently miss: a renamed module, an output that is a tuple, a block
         # that is called twice. So nothing is believed that was not just seen to hold.
-        device = next(self.model.parameters()).device
-        input_ids = torch.tensor(_TEXTS, device=device)
-        inputs = {"input_ids": input_ids, "attention_mask": (input_ids != 0).long()}
-        with torch.no_grad():
-            plain = self.model(**inputs).logits.float()
-            captured = self.capture(inputs)
-            if len(captured.hidden_states) != self.num_states:
+        inputs = self._proof_inputs()
+        plain = self.model(**inputs).logits.float()
+        captured = self.capture(inputs)
+        widths = tuple(state.shape[-1] for state in captured.hidden_states)
+        if len(widths) != self.num_states or len(set(widths[1:])) != 1:
+            raise CheckpointError(
+                f"expected {self.num_states} hidden states, all but the first of one"
+                f" width; the model made states of the widths {list(widths)}"
+            )
+        for index in range(self.num_states):
+            self._prove_state(inputs, captured, plain, index)
+        return widths
+
+    def _prove_state(
+        self,
+        inputs: Mapping[str, Tensor],
+        captured: Captured,
+        plain: Tensor,
+        index: int,
+    ) -> None:
+        name, states = self.states[index], captured.hidden_states
+        same = self.run_from(inputs, index, states[index])
+        if not torch.allclose(same, plain, atol=1e-5):
+            raise CheckpointError(
+                f"replacing state {name} by itself changes the prediction; this model"
+                " cannot be explained faithfully"
+            )
+        zeroed = self._capture(inputs, {index: torch.zeros_like})
+        if torch.equal(zeroed.logits.float(), plain):
+            raise CheckpointError(
+                f"replacing state {name} by zeros changes nothing; the model does not"
+                " read it"
+            )
+        below = zip(zeroed.hidden_states[:index], states[:index], strict=True)
+        for number, (found, expected) in enumerate(below):
+            if not torch.allclose(found, expected, atol=1e-5):
                 raise CheckpointError(
-                    f"expected {self.num_states} hidden states, the model made"
-                    f" {len(captured.hidden_states)}"
+                    f"replacing state {name} changes state {self.states[number]} below"
+                    " it; this model cannot be explained faithfully"
                 )
-            for index, state in enumerate(captured.hidden_states):
-                same = self.run_from(inputs, index, state)
-                other = self.run_from(inputs, index, torch.zeros_like(state))
-                if not torch.allclose(same, plain, atol=1e-5):
-                    raise CheckpointError(
-                        f"replacing state {self.states[index]} by itself changes the"
-                        " prediction; this model cannot be explained faithfully"
-                    )
-                if torch.equal(other, plain):
-                    raise CheckpointError(
-                        f"replacing state {self.states[index]} by zeros changes"
-                        f" nothing;"
-                        " the model does not read it"
-                    )
+        self._prove_sufficient(inputs, captured, plain, index)
 
+    def _prove_sufficient(
+        self,
+        inputs: Mapping[str, Tensor],
+        captured: Captured,
+        plain: Tensor,
+        index: int,
+    ) -> None:
+        # The second text is given the first one's state, and must get its prediction:
+        # then nothing leads past the state, such as a residual from further below.
+        first = captured.hidden_states[0][:1]
+        entering = {0: first, index: captured.hidden_states[index][:1]}
+        if index == 0:
+            entering = {0: first.repeat(2, 1, 1)}
+        logits = self.run_from_each(inputs, entering)
+        tolerance = math.sqrt(torch.finfo(self.model.dtype).eps)
+        if not torch.allclose(logits, plain[[0, 0]], rtol=tolerance, atol=tolerance):
+            raise CheckpointError(
+                f"the prediction does not follow from state {self.states[index]} alone;"
+                " the model reads something past it and cannot be explained faithfully"
+            )
 
-def state_modules(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
-    """Return the name of every state, index 0 first, and the module that makes it.
-
-    Raises:
-        CheckpointError: The model is of a family that is not supported.
-    """
-    model_type = model.config.model_type
-    if model_type not in SUPPORTED:
-        raise CheckpointError(
-            f"model type {model_type!r} is not supported; supported are"
-            f" {', '.join(SUPPORTED)}"
-        )
-    backbone: Any = model.base_model  # torch types every attribute as a tensor too
-    return [
-        ("word_embeddings", backbone.embeddings.word_embeddings),
-        ("embeddings", backbone.embeddings),
-        *(
-            (f"block_{number}", block)
-            for number, block in enumerate(backbone.encoder.layer, start=1)
-        ),
-    ]
-
-
-@contextmanager
-def hooked(module: nn.Module, replace: Replacement) -> Iterator[None]:
-    """Pass a module's output, or the first of several, through `replace` meanwhile."""
-
-    def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
-        # Layers return a bare tensor or a tuple, by family and library version; a bare
-        # tensor must not be indexed, which would take the first text of the batch.
-        if isinstance(output, Tensor):
-            return replace(output)
-        return (replace(output[0]), *output[1:])
-
-    handle: RemovableHandle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
+    def _proof_inputs(self) -> dict[str, Tensor]:
+        pad_id = self.model.config.pad_token_id or 0
+        device = next(self.model.parameters()).device
+        tokens = torch.tensor(_TEXTS, device=device)
+        tokens += tokens >= pad_id
+        input_ids = nn.functional.pad(tokens, (0, 1), value=pad_id)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": (input_ids != pad_id).long(),
+        }
 
 
 def _enter(rows: Tensor, first: int) -> Replacement:
@@ -211,33 +259,3 @@ def _enter(rows: Tensor, first: int) -> Replacement:
         return torch.cat([state[:first], rows, state[first + len(rows) :]])
 
     return enter
-
-
-@contextmanager
-def _limited(block: nn.Module, num_rows: int) -> Iterator[None]:
-    # The block computes the first rows of the batch and hands the others on as they
-    # are. Whatever else it is given, such as a mask, is cut alike.
-    compute = type(block).forward
-
-    def forward(hidden_states: Tensor, *others: Any, **named: Any) -> Any:
-        if num_rows == 0:
-            return hidden_states
-
-        def cut(value: Any) -> Any:
-            is_batch = isinstance(value, Tensor) and len(value) == len(hidden_states)
-            return value[:num_rows] if is_batch else value
-
-        output = compute(
-            block,
-            hidden_states[:num_rows],
-            *(cut(value) for value in others),
-            **{name: cut(value) for name, value in named.items()},
-        )
-        state = output if isinstance(output, Tensor) else output[0]
-        return torch.cat([state, hidden_states[num_rows:]])
-
-    block.forward = forward
-    try:
-        yield
-    finally:
-        del block.forward

@@ -6,6 +6,7 @@ TrainingError
 ├── DataError           a data file is missing or a row is malformed; names file and
 line
 ├── CheckpointError     a model directory is not what the command needs
+├── ExportError         the exporter did not make the graph that it should
 ├── InfeasibleError     the probe did not converge; export needs an explicit flag
 └── ParityError         the exported graph does not agree with PyTorch
 ```
@@ -29,6 +30,10 @@ class DataError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A model directory or training checkpoint is not what the command needs."""
+
+
+class ExportError(TrainingError):
+    """The exporter did not make the graph that it should for a model's family."""
 
 
 class InfeasibleError(TrainingError):

@@ -29,6 +29,7 @@ from transformers import (
 
 from diffmask_training.config import FinetuneConfig
 from diffmask_training.errors import CheckpointError
+from diffmask_training.families import input_names
 from diffmask_training.metrics import accuracy, macro_f1
 from diffmask_training.random_masking import RandomMasking
 from diffmask_training.records import Record
@@ -89,11 +90,12 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         remove_unused_columns=False,
         dataloader_num_workers=0,
     )
+    names = input_names(model)
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=_encode(splits.train, tokenizer, config.max_train_tokens),
-        eval_dataset=_encode(splits.test, tokenizer, config.max_train_tokens),
+        train_dataset=_encode(splits.train, tokenizer, config.max_train_tokens, names),
+        eval_dataset=_encode(splits.test, tokenizer, config.max_train_tokens, names),
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_figures,
     )
@@ -133,19 +135,22 @@ def _average_weights(model: PreTrainedModel, checkpoints: Path) -> None:
 
 
 def _encode(
-    records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    names: Sequence[str],
 ) -> list[dict[str, Any]]:
+    # A tokenizer may give segments that the model does not take.
+    encoded = (
+        tokenizer(record.text, record.text_pair, truncation=True, max_length=max_tokens)
+        for record in records
+    )
     return [
         {
-            **tokenizer(
-                record.text,
-                record.text_pair,
-                truncation=True,
-                max_length=max_tokens,
-            ),
+            **{name: values for name, values in encoding.items() if name in names},
             "labels": record.label,
         }
-        for record in records
+        for encoding, record in zip(encoded, records, strict=True)
     ]
 
 

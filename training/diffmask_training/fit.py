@@ -151,6 +151,7 @@ def _prepare(config: FitConfig) -> tuple[Trainer, _Texts]:
             kind=config.kind,
             num_states=encoder.num_states,
             hidden_size=encoder.hidden_size,
+            embedding_size=encoder.embedding_size,
             bottleneck_size=config.bottleneck_size or encoder.hidden_size // 4,
             initial_bias=config.initial_bias,
         )

@@ -33,6 +33,8 @@ class ProbeShape:
         bottleneck_size: Width inside the small network.
         bound: Gate logits lie within this of the bias, > 0.
         initial_bias: Gate logit at the start.
+        embedding_size: Width of state 0, the word embedding; None where it is that of
+            the other states.
     """
 
     kind: ProbeKind
@@ -41,10 +43,20 @@ class ProbeShape:
     bottleneck_size: int
     bound: float = 10.0
     initial_bias: float = 3.0
+    embedding_size: int | None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each state, index 0 first."""
+        first = self.embedding_size or self.hidden_size
+        return (first, *(self.hidden_size,) * (self.num_states - 1))
 
 
 class Probe(nn.Module):
     """Gate logits of every state, and the baselines that replace what is masked.
+
+    Rows of tensors that have one for each state are as wide as the widest state; that
+    of a narrower one is filled from the left and zero behind.
 
     Attributes:
         shape: Sizes.
@@ -62,19 +74,20 @@ class Probe(nn.Module):
     def __init__(self, shape: ProbeShape) -> None:
         super().__init__()
         self.shape = shape
-        inputs = shape.hidden_size * (2 if shape.kind == "input" else 1)
+        widths = shape.widths
+        words = widths[0] if shape.kind == "input" else 0
         self.first = nn.ModuleList(
-            weight_norm(nn.Linear(inputs, shape.bottleneck_size))
-            for _ in range(shape.num_states)
+            weight_norm(nn.Linear(words + width, shape.bottleneck_size))
+            for width in widths
         )
         self.second = nn.ModuleList(
             weight_norm(nn.Linear(shape.bottleneck_size, 1))
             for _ in range(shape.num_states)
         )
         self.bias = nn.Parameter(torch.full((shape.num_states,), shape.initial_bias))
-        num_baselines = 1 if shape.kind == "input" else shape.num_states
-        self.baselines = nn.Parameter(torch.zeros(num_baselines, shape.hidden_size))
-        statistics = torch.zeros(shape.num_states, shape.hidden_size)
+        statistics = torch.zeros(shape.num_states, max(widths))
+        baselines = torch.zeros(1, words) if words else torch.zeros_like(statistics)
+        self.baselines = nn.Parameter(baselines)
         self.register_buffer("mean", statistics)
         self.register_buffer("scale", torch.ones_like(statistics))
 
@@ -119,8 +132,15 @@ class Probe(nn.Module):
 
     def baseline(self, state_index: int) -> Tensor:
         """Return the `[hidden]` vector that replaces a masked entry of one state."""
-        return self.baselines[0 if self.shape.kind == "input" else state_index]
+        if self.shape.kind == "input":
+            return self.baselines[0]
+        return self.baselines[state_index, : self.shape.widths[state_index]]
+
+    def statistics(self, state_index: int) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of one state, both `[hidden]`."""
+        width = self.shape.widths[state_index]
+        return self.mean[state_index, :width], self.scale[state_index, :width]
 
     def _standardised(self, hidden_states: Sequence[Tensor], index: int) -> Tensor:
-        state = hidden_states[index].float()
-        return (state - self.mean[index]) / self.scale[index]
+        mean, scale = self.statistics(index)
+        return (hidden_states[index].float() - mean) / scale

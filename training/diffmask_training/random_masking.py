@@ -6,7 +6,7 @@ Out-of-Distribution Problem in Explainability").
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from diffmask_training.encoder import Replacement, hooked, state_modules
+from diffmask_training.families import pools_every_token, state_modules
+from diffmask_training.hooks import tapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,8 @@ class RandomMasking:
             return
         special_ids = torch.tensor(tokenizer.all_special_ids)
         modules = [module for _, module in state_modules(model)]
+        # A last state of which the head reads a special token alone is left out.
+        num_states = len(modules) if pools_every_token(model) else len(modules) - 1
         drawn = _Drawn()
 
         def draw(
@@ -59,9 +62,7 @@ class RandomMasking:
         ) -> tuple[Any, dict[str, Any]]:
             input_ids = named["input_ids"]
             drawn.masks = (
-                self._draw(named, special_ids, len(modules))
-                if module.training
-                else None
+                self._draw(named, special_ids, num_states) if module.training else None
             )
             if drawn.masks is None:
                 return arguments, dict(named)
@@ -70,12 +71,11 @@ class RandomMasking:
             return arguments, {**named, "input_ids": masked_ids}
 
         handle = model.register_forward_pre_hook(draw, with_kwargs=True)
-        with ExitStack() as stack:
-            stack.callback(handle.remove)
-            # The last state is left out: of it the head reads a special token alone.
-            for index, module in enumerate(modules[1:-1], start=1):
-                stack.enter_context(hooked(module, drawn.replacement(index)))
-            yield
+        try:
+            with tapped(modules, drawn.mask):
+                yield
+        finally:
+            handle.remove()
 
     def _draw(
         self, named: Mapping[str, Any], special_ids: Tensor, num_states: int
@@ -86,7 +86,7 @@ class RandomMasking:
         chosen = torch.rand(num_texts, 1) < self.masked_share
         rate = torch.rand(num_texts, 1) * self.max_mask_rate
         is_hidden = torch.rand(num_texts, 1) < self.hidden_share
-        state = torch.randint(1, max(num_states - 1, 2), (num_texts, 1))
+        state = torch.randint(1, max(num_states, 2), (num_texts, 1))
         return _Masks(
             tokens=chosen & ~special & (torch.rand(input_ids.shape) < rate),
             real=named["attention_mask"].bool(),
@@ -119,14 +119,11 @@ class _Drawn:
     def __init__(self) -> None:
         self.masks: _Masks | None = None
 
-    def replacement(self, index: int) -> Replacement:
-        """Return what masks one state, `[batch, tokens, hidden]`."""
-
-        def replace(state: Tensor) -> Tensor:
-            if self.masks is None:
-                return state
-            masked = self.masks.at(index)
-            mean = state[self.masks.real].mean(dim=0).detach()
-            return torch.where(masked.unsqueeze(-1), mean, state)
-
-        return replace
+    def mask(self, index: int, state: Tensor) -> Tensor:
+        """Return a state, `[batch, tokens, hidden]`, as it is to be read."""
+        # State 0 is masked in the ids, where [MASK] stands for a word.
+        if self.masks is None or index == 0:
+            return state
+        masked = self.masks.at(index)
+        mean = state[self.masks.real].mean(dim=0).detach()
+        return torch.where(masked.unsqueeze(-1), mean, state)

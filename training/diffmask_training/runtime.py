@@ -1,7 +1,8 @@
 """A graph under ONNX Runtime, one text at a time, as the service runs it on a CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -41,6 +42,7 @@ class GraphRuntime:
         self._session = onnxruntime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"]
         )
+        self._inputs = [value.name for value in self._session.get_inputs()]
         self.states = tuple(states)
         self.threshold = threshold
 
@@ -57,9 +59,11 @@ class GraphRuntime:
         if keep is None:
             keep = np.ones(input_ids.shape[1], dtype=np.bool_)
         logits, input_gates, hidden_gates = self.run_batch(
-            input_ids,
-            np.ones_like(input_ids),
-            np.array([encoding.token_type_ids], dtype=np.int64),
+            {
+                "input_ids": input_ids,
+                "attention_mask": np.ones_like(input_ids),
+                "token_type_ids": np.array([encoding.token_type_ids], dtype=np.int64),
+            },
             keep[None].astype(np.float32),
         )
         return GraphOutputs(
@@ -67,26 +71,22 @@ class GraphRuntime:
         )
 
     def run_batch(
-        self,
-        input_ids: NDArray[np.int64],
-        attention_mask: NDArray[np.int64],
-        token_type_ids: NDArray[np.int64],
-        keep: NDArray[np.float32],
+        self, inputs: Mapping[str, NDArray[np.int64]], keep: NDArray[np.float32]
     ) -> list[NDArray[np.float32]]:
-        """Run a padded batch, every array `[batch, tokens]`.
+        """Run a padded batch.
+
+        Args:
+            inputs: Model inputs, each `[batch, tokens]`; what the graph does not take
+                is passed over.
+            keep: `[batch, tokens]` float32 in [0, 1].
 
         Returns:
             Logits `[batch, labels]`, input gates and hidden gates, both
             `[batch, layers, tokens]`; float32.
         """
         names = ["logits", "input_gates", "hidden_gates"]
+        feeds: dict[str, NDArray[Any]] = {**inputs, "keep": keep}
         outputs: list[NDArray[np.float32]] = self._session.run(
-            names,
-            {
-                "input_ids": input_ids,
-                "attention_mask": attention_mask,
-                "token_type_ids": token_type_ids,
-                "keep": keep,
-            },
+            names, {name: feeds[name] for name in self._inputs}
         )
         return outputs

@@ -268,7 +268,7 @@ class Trainer:
             mask_id: Vocabulary index of the [MASK] token, whose embedding an input
                 baseline starts from. A hidden baseline starts from its state's mean.
         """
-        sums = torch.zeros(2, self.probe.shape.num_states, self.encoder.hidden_size)
+        sums = torch.zeros(2, *self.probe.mean.shape)
         num_tokens = 0
         for batch in sorted_batches(encodings, batch_size=64, pad_id=self.pad_id):
             captured = self.encoder.capture(batch.inputs)
@@ -276,10 +276,13 @@ class Trainer:
             num_tokens += int(mask.sum())
             for index, state in enumerate(captured.hidden_states):
                 tokens = state[mask].float()
-                sums[0, index] += tokens.sum(dim=0)
-                sums[1, index] += tokens.square().sum(dim=0)
+                width = tokens.shape[-1]
+                sums[0, index, :width] += tokens.sum(dim=0)
+                sums[1, index, :width] += tokens.square().sum(dim=0)
         mean, square = sums / num_tokens
-        variance = (square - mean.square()).mean(dim=1, keepdim=True)
+        # What a narrower state leaves of its row is zero and adds nothing.
+        widths = torch.tensor(self.probe.shape.widths).unsqueeze(-1)
+        variance = (square - mean.square()).sum(dim=1, keepdim=True) / widths
         self.probe.mean.copy_(mean)
         # One scale a state: some coordinates hardly vary, and dividing by their own
         # would make noise of them, more so in reduced precision.

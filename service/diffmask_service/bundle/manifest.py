@@ -235,8 +235,8 @@ class Manifest:
         inputs: Names of the graph's inputs.
         states: Names of the states, index 0 first: the `layers` axis.
         gates: The gate distribution.
-        padding: `any` when the graph's attention honours every attention mask, `right`
-            when it reads it as a length.
+        padding: `any` when the graph was seen to honour every attention mask, `right`
+            when only one that hides the end of a text.
         graphs: The graphs by precision.
         default_graph: Which one to serve unless told otherwise.
         parity: The fp32 graph against PyTorch.

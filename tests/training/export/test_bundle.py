@@ -17,7 +17,7 @@ from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
 from diffmask_training.cli import main
 from diffmask_training.config import ExportConfig, VerifyConfig
-from diffmask_training.errors import InfeasibleError, ParityError
+from diffmask_training.errors import CheckpointError, InfeasibleError, ParityError
 from diffmask_training.export.rederive import verify_bundle
 from diffmask_training.export.verify import LENGTHS
 from diffmask_training.export.write import build_module, export
@@ -96,10 +96,7 @@ def test_service_gives_what_pytorch_gives(
         )
         with torch.no_grad():
             logits, input_gates, hidden_gates = module(
-                tokens["input_ids"],
-                tokens["attention_mask"],
-                tokens["token_type_ids"],
-                torch.ones(tokens["input_ids"].shape),
+                dict(tokens), torch.ones(tokens["input_ids"].shape)
             )
         for found, expected in (
             (explanation.prediction.logits, logits[0]),
@@ -128,6 +125,17 @@ def test_verify_refuses_another_classifier(
         checkpoint=other, probes=config.probes, bundle=bundle_directory
     )
     with pytest.raises(ParityError, match="not what it was made from"):
+        list(verify_bundle(settings))
+
+
+def test_verify_refuses_probes_of_another_depth(
+    bundle_directory: Path, config: ExportConfig, tmp_path: Path
+) -> None:
+    other = write_checkpoint(tmp_path / "deeper", num_layers=3)
+    settings = VerifyConfig(
+        checkpoint=other, probes=config.probes, bundle=bundle_directory
+    )
+    with pytest.raises(CheckpointError, match="input probe was fitted on states of"):
         list(verify_bundle(settings))
 
 

@@ -3,6 +3,7 @@ import torch
 
 from diffmask_training.classifier import Classifier
 from diffmask_training.export.graph import FusedModule
+from diffmask_training.export.merged_probes import MergedProbes
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.masking import hard_gates, masked_logits
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
@@ -14,11 +15,17 @@ TYPES = torch.zeros_like(IDS)
 INPUTS = {"input_ids": IDS, "attention_mask": MASK, "token_type_ids": TYPES}
 
 
-def _probe(kind: ProbeKind, bottleneck_size: int = 4) -> Probe:
+def _probe(
+    kind: ProbeKind, bottleneck_size: int = 4, embedding_size: int = 32
+) -> Probe:
     torch.manual_seed(len(kind))
     probe = Probe(
         ProbeShape(
-            kind=kind, num_states=4, hidden_size=32, bottleneck_size=bottleneck_size
+            kind=kind,
+            num_states=4,
+            hidden_size=32,
+            bottleneck_size=bottleneck_size,
+            embedding_size=embedding_size,
         )
     )
     with torch.no_grad():
@@ -36,7 +43,7 @@ def test_fused_module_equals_the_probes_it_was_made_from(
     encoder = classifier.encoder
     input_probe, hidden_probe = _probe("input"), _probe("hidden", 6)
     module = FusedModule(encoder, input_probe, hidden_probe, SHAPE)
-    logits, input_gates, hidden_gates = module(IDS, MASK, TYPES, torch.ones(2, 5))
+    logits, input_gates, hidden_gates = module(INPUTS, torch.ones(2, 5))
     captured = encoder.capture(INPUTS)
     assert torch.allclose(logits, captured.logits, atol=1e-6)
     for index in range(4):
@@ -44,6 +51,20 @@ def test_fused_module_equals_the_probes_it_was_made_from(
             expected = hard_gates(probe, captured.hidden_states, index, SHAPE)
             difference = (expected.keep_probability - found[:, index]).abs().max()
             assert difference < 1e-5
+
+
+@pytest.mark.parametrize("embedding_size", [16, 32, 48])
+@torch.no_grad()
+def test_merged_probes_read_word_embeddings_of_any_width(embedding_size: int) -> None:
+    probes = [_probe(kind, 4, embedding_size) for kind in ("input", "hidden")]
+    generator = torch.Generator().manual_seed(0)
+    states = tuple(
+        torch.randn(2, 5, width, generator=generator)
+        for width in probes[0].shape.widths
+    )
+    found = MergedProbes(*probes)(states)  # [batch, 2 * layers, tokens]
+    expected = [probe.gate_logits(states, i) for probe in probes for i in range(4)]
+    assert torch.allclose(found, torch.stack(expected, dim=1), atol=1e-4)
 
 
 @torch.no_grad()
@@ -60,7 +81,7 @@ def test_keep_input_is_the_mask_of_the_input_probe(classifier: Classifier) -> No
         state_index=3,
         gates=gates,
     )
-    assert torch.allclose(module(IDS, MASK, TYPES, gates)[0], expected, atol=1e-6)
+    assert torch.allclose(module(INPUTS, gates)[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.5])
@@ -73,6 +94,6 @@ def test_probes_read_the_states_of_the_run_as_it_is(
     captured = classifier.encoder.capture(
         INPUTS, lambda words: keep * words + (1 - keep) * probe.baselines[0]
     )
-    _, gates, _ = module(IDS, MASK, TYPES, torch.full((2, 5), keep))
+    _, gates, _ = module(INPUTS, torch.full((2, 5), keep))
     expected = hard_gates(probe, captured.hidden_states, 3, SHAPE).keep_probability
     assert torch.allclose(gates[:, 3], expected, atol=1e-5)

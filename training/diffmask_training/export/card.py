@@ -93,7 +93,10 @@ def _graphs(manifest: Manifest) -> str:
 
 
 def _graph(precision: str, graph: Graph) -> str:
-    text = f"### {precision}\n\nFused attentions: {graph.fused_attentions}."
+    fused = graph.fused_attentions or (
+        "none, since this family's attention has no fused form; runs take longer for it"
+    )
+    text = f"### {precision}\n\nFused attentions: {fused}."
     if graph.fidelity is not None:
         fidelity = graph.fidelity
         text += (

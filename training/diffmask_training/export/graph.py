@@ -1,5 +1,7 @@
 """The fused inference module: logits and every gate from one forward pass."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -33,18 +35,13 @@ class FusedModule(nn.Module):
         self.register_buffer("baseline", input_probe.baselines[0].detach().clone())
 
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor,
-        keep: Tensor,
+        self, inputs: Mapping[str, Tensor], keep: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Predict and explain.
 
         Args:
-            input_ids: `[batch, tokens]` int64.
-            attention_mask: `[batch, tokens]` int64, 1 for real tokens.
-            token_type_ids: `[batch, tokens]` int64.
+            inputs: Model inputs, each `[batch, tokens]` int64; in `attention_mask`, 1
+                stands for real tokens.
             keep: `[batch, tokens]` float32. 1 keeps a token's word embedding, 0 puts
                 the baseline in its place.
 
@@ -54,12 +51,7 @@ class FusedModule(nn.Module):
         """
         mixing = keep.unsqueeze(-1)  # [batch, tokens, 1]
         captured = self.encoder.capture(
-            {
-                "input_ids": input_ids,
-                "attention_mask": attention_mask,
-                "token_type_ids": token_type_ids,
-            },
-            lambda words: mixing * words + (1 - mixing) * self.baseline,
+            inputs, lambda words: mixing * words + (1 - mixing) * self.baseline
         )
         gate_logits = self.gates(captured.hidden_states)
         votes, hidden = log_keep_probability(gate_logits, self.shape).chunk(2, dim=1)

@@ -38,11 +38,14 @@ class MergedProbes(nn.Module):
     def __init__(self, input_probe: Probe, hidden_probe: Probe) -> None:
         super().__init__()
         probes = (input_probe, hidden_probe)
-        num_states, hidden_size = input_probe.mean.shape
-        every, others = range(num_states), range(1, num_states)
+        widths = input_probe.shape.widths
+        every, others = range(len(widths)), range(1, len(widths))
         self.sizes = tuple(probe.shape.bottleneck_size for probe in probes)
         folded = [[_folded_first(probe, index) for index in every] for probe in probes]
-        halves = [torch.split(weight, hidden_size, dim=1) for weight, _ in folded[0]]
+        halves = [
+            torch.split(weight, [widths[0], width], dim=1)
+            for (weight, _), width in zip(folded[0], widths, strict=True)
+        ]
         hidden = [weight for weight, _ in folded[1]]
         # At state 0 both halves of the input probe read the word embedding.
         word_halves = [
@@ -86,10 +89,10 @@ class MergedProbes(nn.Module):
 def _folded_first(probe: Probe, index: int) -> tuple[Tensor, Tensor]:
     # W ((h - mean) / scale) + b  =  (W / scale) h + (b - (W / scale) mean)
     layer, _ = probe.layers(index)
-    mean, scale = probe.mean[index], probe.scale[index]
+    mean, scale = probe.statistics(index)
     if probe.shape.kind == "input":
-        mean = torch.cat([probe.mean[0], mean])
-        scale = torch.cat([probe.scale[0], scale])
+        words = probe.statistics(0)
+        mean, scale = torch.cat([words[0], mean]), torch.cat([words[1], scale])
     weight = layer.weight.detach() / scale
     return weight, layer.bias.detach() - weight @ mean
 

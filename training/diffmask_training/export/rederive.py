@@ -6,14 +6,18 @@ from typing import get_args
 import numpy as np
 
 from diffmask_service.bundle import Bundle, check_graph, read_bundle
-from diffmask_training.batches import Encoding
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import VerifyConfig
 from diffmask_training.errors import ParityError
 from diffmask_training.export.onnx import export_graph
 from diffmask_training.export.precision import store_weights_in_8_bits
-from diffmask_training.export.verify import LENGTHS, TOLERANCE, check_parity
+from diffmask_training.export.verify import (
+    LENGTHS,
+    TOLERANCE,
+    check_parity,
+    random_text,
+)
 from diffmask_training.export.write import build_module
 from diffmask_training.probes import ProbeKind
 from diffmask_training.runtime import GraphRuntime
@@ -30,7 +34,8 @@ def verify_bundle(config: VerifyConfig) -> Iterator[str]:
 
     Raises:
         BundleError: The bundle itself is damaged.
-        CheckpointError: The classifier or a probe cannot be read.
+        CheckpointError: The classifier or a probe cannot be read, or do not fit.
+        ExportError: The graph's attention is not fused as that of its family is.
         ParityError: Some graph gives other values.
     """
     bundle = read_bundle(config.bundle)
@@ -41,14 +46,14 @@ def verify_bundle(config: VerifyConfig) -> Iterator[str]:
     classifier = load_classifier(config.checkpoint)
     fitted = {kind: load_probe(config.probes, kind) for kind in get_args(ProbeKind)}
     module = build_module(classifier, fitted)
-    size = len(classifier.tokenizer)
+    size, pad_id = len(classifier.tokenizer), classifier.tokenizer.pad_token_id
     model = export_graph(module, vocabulary_size=size)
     parity = check_parity(
         module,
         _runtime(bundle, model.SerializeToString()),
         vocabulary_size=size,
         max_tokens=bundle.manifest.max_tokens,
-        pad_id=classifier.tokenizer.pad_token_id,
+        pad_id=pad_id,
     )
     yield (
         f"fp32 graph against PyTorch: logits within {parity.max_logit_difference:.1e},"
@@ -61,6 +66,7 @@ def verify_bundle(config: VerifyConfig) -> Iterator[str]:
             _runtime(bundle, bundle.files[graph.file]),
             vocabulary_size=size,
             max_tokens=bundle.manifest.max_tokens,
+            pad_id=pad_id,
         )
         if not largest <= TOLERANCE:
             raise ParityError(
@@ -83,12 +89,14 @@ def _largest_difference(
     *,
     vocabulary_size: int,
     max_tokens: int,
+    pad_id: int,
 ) -> float:
     generator = np.random.default_rng(3)
     largest = 0.0
     for length in (n for n in LENGTHS if n <= max_tokens):
-        ids = generator.integers(1, vocabulary_size, length).tolist()
-        text = Encoding(input_ids=tuple(ids), token_type_ids=(0,) * length, label=-1)
+        text = random_text(
+            generator, length, vocabulary_size=vocabulary_size, pad_id=pad_id
+        )
         one, other = left.run(text), right.run(text)
         for name in ("logits", "input_gates", "hidden_gates"):
             difference = np.abs(getattr(one, name) - getattr(other, name)).max()

@@ -43,11 +43,7 @@ def check_parity(
     lengths = tuple(n for n in lengths if n <= max(LENGTHS))
     generator = np.random.default_rng(0)
     texts = [
-        Encoding(
-            input_ids=tuple(generator.integers(1, vocabulary_size, n).tolist()),
-            token_type_ids=(0,) * n,
-            label=-1,
-        )
+        random_text(generator, n, vocabulary_size=vocabulary_size, pad_id=pad_id)
         for n in lengths
     ]
     largest = np.zeros(2)
@@ -71,31 +67,55 @@ def check_parity(
     return parity
 
 
+def random_text(
+    generator: np.random.Generator,
+    num_tokens: int,
+    *,
+    vocabulary_size: int,
+    pad_id: int,
+) -> Encoding:
+    """Return a text of random tokens, none of them the padding token."""
+    ids = generator.integers(0, vocabulary_size - 1, num_tokens)
+    ids += ids >= pad_id
+    return Encoding(
+        input_ids=tuple(ids.tolist()), token_type_ids=(0,) * num_tokens, label=-1
+    )
+
+
 def supported_padding(
-    module: FusedModule, runtime: GraphRuntime, *, vocabulary_size: int
+    module: FusedModule,
+    runtime: GraphRuntime,
+    *,
+    vocabulary_size: int,
+    pad_id: int,
 ) -> Literal["any", "right"]:
-    """Find out which attention masks the fused attention honours.
+    """Find out which attention masks the graph's attention honours.
 
     Some fused operators read the mask as a length, silently; so it is tried.
+
+    Args:
+        module: What was exported.
+        runtime: The graph.
+        vocabulary_size: Random ids come from below this.
+        pad_id: Vocabulary index of the padding token.
 
     Raises:
         ParityError: Not even right padding is honoured.
     """
     honoured = {}
     for shape, positions in _HIDDEN.items():
-        generator = torch.Generator().manual_seed(1)
-        input_ids = torch.randint(1, vocabulary_size, (2, 12), generator=generator)
-        mask = torch.ones_like(input_ids)
+        generator = np.random.default_rng(1)
+        texts = [
+            random_text(generator, 12, vocabulary_size=vocabulary_size, pad_id=pad_id)
+            for _ in range(2)
+        ]
+        inputs = collate(texts, pad_id=pad_id).inputs
+        mask = inputs["attention_mask"]
         mask[0, list(positions)] = 0
-        inputs = {
-            "input_ids": input_ids,
-            "attention_mask": mask,
-            "token_type_ids": torch.zeros_like(input_ids),
-        }
         differences = _differences(module, runtime, inputs, mask.bool().numpy())
         honoured[shape] = bool(differences.max() <= TOLERANCE)
     if not honoured["right"]:
-        raise ParityError("the fused attention does not honour right padding")
+        raise ParityError("the graph's attention does not honour right padding")
     return "any" if all(honoured.values()) else "right"
 
 
@@ -142,9 +162,9 @@ def _differences(
     # Largest differences of logits and of gates at real tokens, under a random `keep`.
     generator = torch.Generator().manual_seed(2)
     keep = torch.rand(inputs["input_ids"].shape, generator=generator)
-    arguments = (*inputs.values(), keep)
-    expected = [output.numpy() for output in module(*arguments)]
-    found = runtime.run_batch(*(argument.numpy() for argument in arguments))
+    expected = [output.numpy() for output in module(inputs, keep)]
+    arrays = {name: value.numpy() for name, value in inputs.items()}
+    found = runtime.run_batch(arrays, keep.numpy())
     gates = [
         np.abs(left - right).swapaxes(1, 2)[is_real].max()
         for left, right in zip(expected[1:], found[1:], strict=True)

@@ -20,7 +20,7 @@ from diffmask_training.batches import Encoding, encode
 from diffmask_training.checkpoint import FittedProbe, load_probe
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import ExportConfig
-from diffmask_training.errors import InfeasibleError
+from diffmask_training.errors import CheckpointError, InfeasibleError
 from diffmask_training.evaluation import evaluate_graph, evaluate_probe
 from diffmask_training.export.card import write_card
 from diffmask_training.export.describe import (
@@ -30,12 +30,9 @@ from diffmask_training.export.describe import (
     describe_making,
     describe_probe,
 )
+from diffmask_training.export.fusion import count_fused_attentions
 from diffmask_training.export.graph import FusedModule
-from diffmask_training.export.onnx import (
-    INPUTS,
-    count_fused_attentions,
-    export_graph,
-)
+from diffmask_training.export.onnx import export_graph
 from diffmask_training.export.precision import store_weights_in_8_bits
 from diffmask_training.export.verify import (
     check_parity,
@@ -68,6 +65,7 @@ def export(config: ExportConfig) -> Bundle:
 
     Raises:
         CheckpointError: The classifier or a probe is missing or does not fit.
+        ExportError: The graph's attention is not fused as that of its family is.
         InfeasibleError: A probe is infeasible or collapsed, and `force` is off.
         ParityError: The graph and PyTorch disagree.
         BundleError: The target is something else than a bundle.
@@ -115,9 +113,9 @@ def export(config: ExportConfig) -> Bundle:
         id=config.id,
         version=str(config.version),
         labels=classifier.labels,
-        max_tokens=int(classifier.encoder.model.config.max_position_embeddings),
+        max_tokens=classifier.encoder.max_tokens,
         takes_pairs=bool(config.pair_column),
-        inputs=INPUTS,
+        inputs=(*classifier.encoder.inputs, "keep"),
         states=classifier.encoder.states,
         padding=padding,
         graphs=graphs,
@@ -149,7 +147,18 @@ def export(config: ExportConfig) -> Bundle:
 def build_module(
     classifier: Classifier, fitted: Mapping[ProbeKind, FittedProbe]
 ) -> FusedModule:
-    """Return the fused module of a classifier and its two probes."""
+    """Return the fused module of a classifier and its two probes.
+
+    Raises:
+        CheckpointError: A probe was fitted on another model's states.
+    """
+    for kind, probe in fitted.items():
+        if probe.probe.shape.widths != classifier.encoder.widths:
+            raise CheckpointError(
+                f"the {kind} probe was fitted on states of the widths"
+                f" {list(probe.probe.shape.widths)}, this classifier's have"
+                f" {list(classifier.encoder.widths)}; fit it on this classifier"
+            )
     return FusedModule(
         classifier.encoder,
         fitted["input"].probe,
@@ -180,15 +189,16 @@ def _checked(
     classifier: Classifier, module: FusedModule, plain: ModelProto
 ) -> tuple[Parity, Any]:
     runtime = _runtime(classifier, plain.SerializeToString())
-    size = len(classifier.tokenizer)
+    size, pad_id = len(classifier.tokenizer), classifier.tokenizer.pad_token_id
     parity = check_parity(
         module,
         runtime,
         vocabulary_size=size,
-        max_tokens=int(classifier.encoder.model.config.max_position_embeddings),
-        pad_id=classifier.tokenizer.pad_token_id,
+        max_tokens=classifier.encoder.max_tokens,
+        pad_id=pad_id,
     )
-    return parity, supported_padding(module, runtime, vocabulary_size=size)
+    padding = supported_padding(module, runtime, vocabulary_size=size, pad_id=pad_id)
+    return parity, padding
 
 
 def _selftest(
@@ -198,7 +208,7 @@ def _selftest(
         Record(text=text, text_pair=_SELFTEST_TEXTS[0] if pairs else None)
         for text in _SELFTEST_TEXTS
     ]
-    limit = int(classifier.encoder.model.config.max_position_embeddings)
+    limit = classifier.encoder.max_tokens
     encodings: list[Encoding] = encode(records, classifier.tokenizer, limit)
     cases = []
     for record, encoding in zip(records, encodings, strict=True):
