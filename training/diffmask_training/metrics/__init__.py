@@ -1,0 +1,1 @@
+"""Figures of predictions and of explanations: small pure functions on numpy arrays."""
