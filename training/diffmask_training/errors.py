@@ -7,7 +7,8 @@ TrainingError
 line
 ├── CheckpointError     a model directory is not what the command needs
 ├── InfeasibleError     the probe did not converge; export needs an explicit flag
-└── ParityError         the exported graph does not agree with PyTorch
+├── ParityError         the exported graph does not agree with PyTorch
+└── MetricError         arrays that a metric is not defined on
 ```
 
 Every message names what was wrong and the remedy. `cli.py` prints it as one line and
@@ -37,3 +38,7 @@ class InfeasibleError(TrainingError):
 
 class ParityError(TrainingError):
     """The exported graph and PyTorch disagree by more than the tolerance."""
+
+
+class MetricError(TrainingError):
+    """A metric was given arrays that it is not defined on."""
