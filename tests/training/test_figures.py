@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from diffmask_training.figures import Figures, MaskedRun, kl_divergence, summarise
-from diffmask_training.metrics import accuracy, macro_f1
 
 LOGITS = np.array([[2.0, 0.0], [0.0, 2.0], [0.0, 1.0], [3.0, 0.0]])
 MASKED = np.array([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
@@ -44,17 +43,6 @@ def test_unlabelled_texts_have_no_accuracy() -> None:
     assert figures.accuracy is None
     assert figures.states[0].macro_f1 is None
     assert figures.mean_if_labelled("macro_f1") is None
-
-
-def test_macro_f1_of_a_case_worked_by_hand() -> None:
-    predicted, labels = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
-    # class 0: precision 1/2, recall 1/2; class 1: precision 2/3, recall 2/3.
-    assert macro_f1(predicted, labels) == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert accuracy(predicted, labels) == pytest.approx(3 / 5)
-
-
-def test_class_never_predicted_rightly_scores_zero() -> None:
-    assert macro_f1(np.array([0, 0]), np.array([0, 1])) == pytest.approx(1 / 3)
 
 
 def test_divergence_is_finite_for_extreme_logits() -> None:

@@ -8,7 +8,8 @@ line
 ├── CheckpointError     a model directory is not what the command needs
 ├── ExportError         the exporter did not make the graph that it should
 ├── InfeasibleError     the probe did not converge; export needs an explicit flag
-└── ParityError         the exported graph does not agree with PyTorch
+├── ParityError         the exported graph does not agree with PyTorch
+└── MetricError         arrays that a metric is not defined on
 ```
 
 Every message names what was wrong and the remedy. `cli.py` prints it as one line and
@@ -42,3 +43,7 @@ class InfeasibleError(TrainingError):
 
 class ParityError(TrainingError):
     """The exported graph and PyTorch disagree by more than the tolerance."""
+
+
+class MetricError(TrainingError):
+    """A metric was given arrays that it is not defined on."""

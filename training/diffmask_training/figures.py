@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffmask_training.metrics import accuracy, macro_f1
+from diffmask_training.metrics.classification import accuracy, macro_f1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

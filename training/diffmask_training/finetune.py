@@ -30,7 +30,7 @@ from transformers import (
 from diffmask_training.config import FinetuneConfig
 from diffmask_training.errors import CheckpointError
 from diffmask_training.families import input_names
-from diffmask_training.metrics import accuracy, macro_f1
+from diffmask_training.metrics.classification import accuracy, macro_f1
 from diffmask_training.random_masking import RandomMasking
 from diffmask_training.records import Record
 from diffmask_training.splits import read_splits

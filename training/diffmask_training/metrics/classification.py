@@ -1,4 +1,4 @@
-"""Figures of predictions against labels: small pure functions on numpy arrays."""
+"""Figures of predictions against labels."""
 
 import numpy as np
 from numpy.typing import NDArray

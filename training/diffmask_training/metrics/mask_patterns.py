@@ -1,0 +1,98 @@
+"""How well the label can be told from a mask alone, without any word of the text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from diffmask_training.errors import MetricError
+from diffmask_training.metrics.classification import accuracy
+from diffmask_training.metrics.runs import run_bounds
+
+# Tokens at either end whose place in the mask is a feature of its own.
+NUM_EDGE_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternAccuracy:
+    """How well a classifier of mask patterns tells the label.
+
+    Attributes:
+        accuracy: On texts it was not fitted to, in [0, 1].
+        majority: Share of the most frequent label, in [0, 1].
+        gain: Accuracy minus majority. Above 0, masks give the label away.
+    """
+
+    accuracy: float
+    majority: float
+    gain: float
+
+
+def mask_features(keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Describe the pattern of one mask.
+
+    Args:
+        keep: `[tokens]` bool. May be empty, and then gives zeros.
+
+    Returns:
+        `[6 + 2 NUM_EDGE_TOKENS]` float64: kept tokens, their share, runs of kept
+        tokens, length of the longest run, mean length of a run, mean position of kept
+        tokens from 0 to 1; then whether each of the first tokens is kept, and of the
+        last, counted from the end. What does not exist is 0.
+    """
+    starts, ends = run_bounds(keep)
+    runs = ends - starts
+    kept = np.flatnonzero(keep)
+    edges = np.zeros((2, NUM_EDGE_TOKENS))
+    near = min(keep.size, NUM_EDGE_TOKENS)
+    edges[0, :near] = keep[:near]
+    edges[1, :near] = keep[::-1][:near]
+    shape = [
+        kept.size,
+        kept.size / max(keep.size, 1),
+        runs.size,
+        runs.max(initial=0),
+        kept.size / max(runs.size, 1),
+        kept.mean() / max(keep.size - 1, 1) if kept.size else 0.0,
+    ]
+    return np.concatenate([shape, edges.ravel()])
+
+
+def pattern_accuracy(
+    masks: Sequence[NDArray[np.bool_]],
+    labels: NDArray[np.integer],
+    *,
+    seed: int,
+    num_folds: int = 5,
+) -> PatternAccuracy:
+    """Tell labels from mask patterns by cross-validated logistic regression.
+
+    Args:
+        masks: `[tokens]` bool for each text.
+        labels: `[batch]` labels that the explained model predicts.
+        seed: Of the folds.
+        num_folds: Folds, each with the same share of every label, >= 2.
+
+    Raises:
+        MetricError: All labels are equal, so that there is nothing to tell, or one is
+            rarer than there are folds.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(masks) != len(labels) or len(counts) < 2 or counts.min() < num_folds:
+        raise MetricError(
+            f"{num_folds} folds need two labels, each of {num_folds} masks or more, not"
+            f" {counts.tolist()} of {len(masks)}"
+        )
+    predicted = cross_val_predict(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        np.stack([mask_features(mask) for mask in masks]),
+        labels,
+        cv=StratifiedKFold(num_folds, shuffle=True, random_state=seed),
+    )
+    reached, majority = accuracy(predicted, labels), float(counts.max() / counts.sum())
+    return PatternAccuracy(accuracy=reached, majority=majority, gain=reached - majority)
