@@ -143,7 +143,7 @@ def pools_every_token(model: PreTrainedModel) -> bool:
 
 
 def _part(model: PreTrainedModel, *paths: str) -> nn.Module:
-    modules = dict(model.base_model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.base_model.named_modules())
     for path in paths:
         if path in modules:
             return modules[path]
