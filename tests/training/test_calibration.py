@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffmask_training.batches import encode, sorted_batches
+from diffmask_training.batches import TensorBatch, encode, sorted_batches
 from diffmask_training.calibration import calibrate, smallest_shift
 from diffmask_training.classifier import Classifier
 from diffmask_training.hard_concrete import HardConcreteShape
@@ -16,6 +16,12 @@ SHAPE = HardConcreteShape()
 MARGIN = 0.02
 
 
+def _batches(classifier: Classifier, texts: Path) -> list[TensorBatch]:
+    records = read_records(texts, labels=("negative", "positive"), columns=Columns())
+    encodings = encode(records, classifier.tokenizer, 64)
+    return list(sorted_batches(encodings, batch_size=64, pad_id=0))
+
+
 @pytest.mark.parametrize(
     ("threshold", "expected"), [(-9.0, 0.0), (0.0, 0.0), (1.25, 1.25), (20.0, 14.0)]
 )
@@ -23,7 +29,7 @@ def test_smallest_shift_is_found_within_its_bounds(
     threshold: float, expected: float
 ) -> None:
     shift = smallest_shift(lambda s: threshold - s, limit=0.0)
-    assert shift == pytest.approx(expected, abs=14 / 2**8)
+    assert shift == pytest.approx(expected, abs=0.05)
     assert shift >= min(expected, 14.0) - 1e-9
 
 
@@ -35,13 +41,7 @@ def test_every_state_ends_within_the_limit(
     shape = ProbeShape(kind="hidden", num_states=4, hidden_size=32, bottleneck_size=4)
     probe = Probe(shape).requires_grad_(requires_grad=False)
     probe.bias.fill_(bias)
-    labels = ("negative", "positive")
-    records = read_records(texts, labels=labels, columns=Columns())
-    batches = list(
-        sorted_batches(
-            encode(records, classifier.tokenizer, 64), batch_size=64, pad_id=0
-        )
-    )
+    batches = _batches(classifier, texts)
     calibrate(
         classifier.encoder,
         probe,
@@ -61,14 +61,67 @@ def test_states_within_the_limit_are_left_alone(
     shape = ProbeShape(kind="hidden", num_states=4, hidden_size=32, bottleneck_size=4)
     probe = Probe(shape).requires_grad_(requires_grad=False)
     before = probe.bias.clone()
-    records = read_records(texts, labels=("negative", "positive"), columns=Columns())
-    encodings = encode(records, classifier.tokenizer, 64)
     calibrate(
         classifier.encoder,
         probe,
-        list(sorted_batches(encodings, batch_size=64, pad_id=0)),
+        _batches(classifier, texts),
         constraint=Constraint(kind="mean", margin=MARGIN, slack=0.0),
         shape=SHAPE,
         limit=1e9,
     )
     assert torch.equal(probe.bias, before)
+
+
+def _input_probe() -> Probe:
+    torch.manual_seed(3)
+    shape = ProbeShape(kind="input", num_states=4, hidden_size=32, bottleneck_size=4)
+    probe = Probe(shape).requires_grad_(requires_grad=False)
+    probe.bias.copy_(torch.tensor([6.0, 7.0, 8.0, 9.0]))
+    return probe
+
+
+def test_input_probe_is_closed_as_a_whole_where_there_is_room(
+    classifier: Classifier, texts: Path
+) -> None:
+    probe = _input_probe()
+    before = probe.bias.clone()
+    batches = _batches(classifier, texts)
+    constraint = Constraint(kind="mean", margin=MARGIN, slack=0.0)
+
+    def worst() -> float:
+        figures = validate(
+            classifier.encoder, probe, batches, shape=SHAPE, margin=MARGIN
+        )
+        return max(state.divergence for state in figures.states)
+
+    limit = worst() + MARGIN
+    calibrate(
+        classifier.encoder,
+        probe,
+        batches,
+        constraint=constraint,
+        shape=SHAPE,
+        limit=limit,
+    )
+    shift = probe.bias - before
+    assert float(shift[0]) < -1.0
+    assert torch.allclose(shift, shift[:1].expand(4))
+    assert worst() <= limit
+    probe.bias -= 0.06  # a little more than the resolution of the search
+    assert worst() > limit
+
+
+def test_infeasible_input_probe_is_left_alone(
+    classifier: Classifier, texts: Path
+) -> None:
+    probe = _input_probe()
+    probe.bias.fill_(0.0)
+    calibrate(
+        classifier.encoder,
+        probe,
+        _batches(classifier, texts),
+        constraint=Constraint(kind="mean", margin=MARGIN, slack=0.0),
+        shape=SHAPE,
+        limit=1e-9,
+    )
+    assert bool((probe.bias == 0).all())

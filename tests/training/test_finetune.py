@@ -3,11 +3,10 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import FinetuneConfig
+from diffmask_training.errors import ConfigError
 from diffmask_training.finetune import finetune
 from tests.support.checkpoint import write_checkpoint, write_texts
 
@@ -57,18 +56,28 @@ def test_masked_fine_tuning_is_the_same_twice(config: FinetuneConfig) -> None:
     assert weights[0] == weights[1]
 
 
-def test_averaged_weights_are_the_mean_over_the_last_epochs(
+def test_resuming_takes_up_this_run_s_checkpoint_alone(config: FinetuneConfig) -> None:
+    longer = dataclasses.replace(config, epochs=3)
+    finetune(longer)
+    finetune(dataclasses.replace(config, epochs=2, seed=1))
+    checkpoints = list((config.checkpoint / "checkpoints").iterdir())
+    state = json.loads((checkpoints[0] / "trainer_state.json").read_text())
+    assert len(checkpoints) == 1
+    assert state["epoch"] == 2.0
+
+
+def test_resumed_run_gives_the_weights_of_one_in_a_piece(
     config: FinetuneConfig,
 ) -> None:
-    config = dataclasses.replace(config, epochs=3, averaged_epochs=2)
-    finetune(config)
-    averaged = load_file(config.checkpoint / "model.safetensors")
-    ends = [
-        load_file(directory / "model.safetensors")
-        for directory in (config.checkpoint / "checkpoints").iterdir()
-    ]
-    assert len(ends) == 2
-    name = "classifier.weight"
-    assert not torch.equal(ends[0][name], ends[1][name])
-    for name, weight in averaged.items():
-        assert torch.allclose(weight, (ends[0][name] + ends[1][name]) / 2, atol=1e-7)
+    whole = dataclasses.replace(config, epochs=2, masked_share=0.7, hidden_share=0.5)
+    finetune(whole)
+    expected = (whole.checkpoint / "model.safetensors").read_bytes()
+    (whole.checkpoint / "model.safetensors").unlink()
+    finetune(dataclasses.replace(whole, resume=True))
+    assert (whole.checkpoint / "model.safetensors").read_bytes() == expected
+
+
+def test_shares_outside_0_to_1_are_refused(config: FinetuneConfig) -> None:
+    message = "masked_share must be in \\[0, 1\\], not 50; epochs must be over 0, not 0"
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(config, masked_share=50, epochs=0)

@@ -95,6 +95,7 @@ def test_state_of_a_trainer_survives_a_round_trip(
 ) -> None:
     batch = _batch(classifier)
     trainer, restored = _trainer(classifier), _trainer(classifier)
+    trainer.pacing.aims, trainer.pacing.weights = [0.01] * 4, [0.25, 1.0, 1.0, 1.0]
     trainer.step(batch)
     torch.save(trainer.state_dict(), tmp_path / "state.pt")
     restored.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))

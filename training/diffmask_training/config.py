@@ -16,7 +16,7 @@ from typing import Any, Literal
 from diffmask_training.errors import ConfigError
 from diffmask_training.lagrangian import NuPI
 from diffmask_training.masking import Relaxation
-from diffmask_training.objective import Constraint, ConstraintKind
+from diffmask_training.objective import LOWEST_AIM, Constraint, ConstraintKind
 from diffmask_training.probes import ProbeKind
 from diffmask_training.records import Columns
 
@@ -78,8 +78,6 @@ class FinetuneConfig(DataConfig):
         hidden_share: Chance that this is done at one of its hidden states, where the
             batch's mean takes a token's place, and not with [MASK] in its words.
         max_mask_rate: Such a text loses each token with a chance drawn from 0 to this.
-        averaged_epochs: Over 1, the learning rate falls to zero within each epoch and
-            the weights at the ends of so many last ones are averaged.
         precision: Arithmetic of the matrix products; weights stay float32.
         seed: Seed of initialisation, order and masking.
         resume: Go on from the last epoch's checkpoint, if there is one.
@@ -97,10 +95,19 @@ class FinetuneConfig(DataConfig):
     masked_share: float = 0.0
     hidden_share: float = 0.0
     max_mask_rate: float = 0.5
-    averaged_epochs: int = 1
     precision: Precision = "fp32"
     seed: int = 0
     resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, all at once."""
+        shares = ("masked_share", "hidden_share", "max_mask_rate")
+        _refuse(
+            self,
+            *((name, "in [0, 1]", 0 <= getattr(self, name) <= 1) for name in shares),
+            ("epochs", "over 0", self.epochs > 0),
+            ("batch_size", "at least 1", self.batch_size >= 1),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,15 +120,16 @@ class FitConfig(DataConfig):
             kind.
         kind: What is masked: input tokens or hidden states.
         margin: Allowed divergence of a masked prediction, nats. Larger masks more.
-        aim: Share of the limit that training aims at in the first epoch, in (0, 1].
+        aim: Share of the limit that training aims at in the first epoch, in [0.1, 1].
             After each epoch every state's aim is set so that its hard masks on the
             validation texts should meet the limit.
         constraint: `mean` bounds the batch mean of the divergence by the margin,
             `hinge` the mean excess of single texts over the margin by the slack.
         slack: Allowed mean excess under `hinge`, nats.
         tolerance: A probe counts as feasible while no state's validation divergence is
-            over the limit by more than this share of it; a hidden probe's states that
-            are get opened until they are not.
+            over the limit by more than this share of it. In the end, a hidden probe's
+            states that are get opened until they are not, and an input probe that is
+            feasible gets closed until one is just not.
         relaxation: Gates while training: `soft` samples, `deterministic` hard masks, or
             `mixed`, either for half of the texts.
         epochs: Passes over the training texts.
@@ -136,7 +144,8 @@ class FitConfig(DataConfig):
         integral: Weight of the violation in the multiplier's step.
         proportional: Weight of the change of the violation's running mean.
         smoothing: Share of that running mean kept at a step.
-        initial_multiplier: First value of every multiplier.
+        initial_multiplier: First value of every multiplier; under the smallest, its
+            first step lifts it to that.
         min_multiplier: Smallest value of a multiplier, shares of the tokens per nat.
             Over 0, a gate closes only where that saves more, even within the margin.
         max_multiplier: Largest value of a multiplier.
@@ -177,22 +186,19 @@ class FitConfig(DataConfig):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, all at once."""
-        wrong = [
-            f"{name} must be {rule}, not {getattr(self, name)}"
-            for name, rule, is_right in (
-                ("margin", "over 0", self.margin > 0),
-                ("aim", "in (0, 1]", 0 < self.aim <= 1),
-                ("epochs", "at least 1", self.epochs >= 1),
-                ("batch_size", "at least 1", self.batch_size >= 1),
-                ("states_per_text", "at least 1", self.states_per_text >= 1),
-                ("learning_rate", "over 0", self.learning_rate > 0),
-                ("smoothing", "in [0, 1)", 0 <= self.smoothing < 1),
-                ("max_train_tokens", "at least 3", self.max_train_tokens >= 3),
-            )
-            if not is_right
-        ]
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+        least, most = self.min_multiplier, self.max_multiplier
+        _refuse(
+            self,
+            ("margin", "over 0", self.margin > 0),
+            ("aim", "in [0.1, 1]", LOWEST_AIM <= self.aim <= 1),
+            ("epochs", "at least 1", self.epochs >= 1),
+            ("batch_size", "at least 1", self.batch_size >= 1),
+            ("states_per_text", "at least 1", self.states_per_text >= 1),
+            ("learning_rate", "over 0", self.learning_rate > 0),
+            ("smoothing", "in [0, 1)", 0 <= self.smoothing < 1),
+            ("min_multiplier", f"from 0 to {most}, the largest", 0 <= least <= most),
+            ("max_train_tokens", "at least 3", self.max_train_tokens >= 3),
+        )
 
     def limit(self) -> Constraint:
         """Return the constraint as the objective takes it."""
@@ -279,6 +285,16 @@ class VerifyConfig:
     checkpoint: Path = Path("runs/checkpoint")
     probes: Path = Path("runs/probes")
     bundle: Path = Path("runs/bundle")
+
+
+def _refuse(config: object, *rules: tuple[str, str, bool]) -> None:
+    wrong = [
+        f"{name} must be {rule}, not {getattr(config, name)}"
+        for name, rule, is_right in rules
+        if not is_right
+    ]
+    if wrong:
+        raise ConfigError("; ".join(wrong))
 
 
 def read_recipe(name: str) -> Mapping[str, Any]:

@@ -1,27 +1,24 @@
 """Fine-tuning of a classifier, so that there is something to explain.
 
-Only for our own recipes and for newcomers without a checkpoint: any fine-tuned Hugging
-Face classifier works with `fit`. The loop is `transformers.Trainer`'s; what is ours is
-the optional random masking of what the classifier reads.
+Only for our own recipes and for newcomers without a checkpoint: any fine-tuned
+classifier of a supported family works with `fit`. The loop is `transformers.Trainer`'s;
+what is ours is the optional random masking of what the classifier reads.
 """
 
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch.optim.swa_utils import AveragedModel
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
     EvalPrediction,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
     TrainingArguments,
@@ -29,7 +26,7 @@ from transformers import (
 
 from diffmask_training.config import FinetuneConfig
 from diffmask_training.errors import CheckpointError
-from diffmask_training.families import input_names
+from diffmask_training.families import family_of, input_names
 from diffmask_training.metrics.classification import accuracy, macro_f1
 from diffmask_training.random_masking import RandomMasking
 from diffmask_training.records import Record
@@ -49,7 +46,8 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
 
     Raises:
         DataError: A data file is missing or malformed.
-        CheckpointError: The base directory holds no model.
+        CheckpointError: The base directory holds no model, or one of a family that
+            cannot be masked though masks are asked for.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not (config.base / "config.json").is_file():
@@ -66,8 +64,8 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         id2label=label_by_id,
         label2id={label: index for index, label in label_by_id.items()},
     )
-    # Averaged weights must come from ends of descents, not from points along one.
-    is_cyclic = config.averaged_epochs > 1
+    if config.masked_share:
+        family_of(model)
     arguments = TrainingArguments(
         output_dir=str(config.checkpoint / "checkpoints"),
         num_train_epochs=config.epochs,
@@ -76,15 +74,14 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         warmup_steps=config.warmup_share,
-        lr_scheduler_type="cosine_with_restarts" if is_cyclic else "linear",
-        lr_scheduler_kwargs={"num_cycles": round(config.epochs)} if is_cyclic else {},
+        lr_scheduler_type="linear",
         train_sampling_strategy="group_by_length",
         bf16=config.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
         seed=config.seed,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=config.averaged_epochs,
+        save_total_limit=1,
         logging_steps=50,
         report_to=[],
         remove_unused_columns=False,
@@ -100,7 +97,10 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         compute_metrics=_figures,
     )
     checkpoints = config.checkpoint / "checkpoints"
-    can_resume = config.resume and any(checkpoints.glob("checkpoint-*"))
+    if not config.resume:
+        # A later --resume must not take up what an earlier run left.
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    can_resume = any(checkpoints.glob("checkpoint-*"))
     masking = RandomMasking(
         masked_share=config.masked_share,
         hidden_share=config.hidden_share,
@@ -108,8 +108,6 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     )
     with masking.applied(model, tokenizer):
         trainer.train(resume_from_checkpoint=can_resume)
-    if is_cyclic:
-        _average_weights(model, checkpoints)
     figures = trainer.evaluate()
     report = {
         "accuracy": figures["eval_accuracy"],
@@ -122,16 +120,6 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8"
     )
     return report
-
-
-def _average_weights(model: PreTrainedModel, checkpoints: Path) -> None:
-    # Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
-    # Generalization"; the model has layer norms, so no statistics need renewing.
-    averaged = AveragedModel(model)
-    for directory in sorted(checkpoints.glob("checkpoint-*")):
-        model.load_state_dict(load_file(directory / "model.safetensors"))
-        averaged.update_parameters(model)
-    model.load_state_dict(averaged.module.state_dict())
 
 
 def _encode(

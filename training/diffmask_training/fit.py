@@ -170,10 +170,6 @@ def _prepare(config: FitConfig) -> tuple[Trainer, _Texts]:
 def _calibrated(
     trainer: Trainer, best: _Best, validation: Sequence[Encoding], watcher: Watcher
 ) -> _Best:
-    # States of an input probe share their votes, so that opening one opens all above:
-    # on SST-2 that cost 15 points of sparsity for a few tenths of agreement.
-    if trainer.config.kind == "input":
-        return best
     # Calibration can turn the tables: a last epoch that strays a little further but
     # ranks its tokens better ends up the sparser one.
     candidates = {best.epoch: best}

@@ -49,7 +49,8 @@ def limited(
 ) -> Iterator[None]:
     """Let blocks compute the first texts of a batch alone, in the one run inside.
 
-    A block hands the other texts on as they are.
+    A block hands the other texts on as they are. Contexts on the same blocks must not
+    be nested.
 
     Args:
         blocks: In the order of their calls.

@@ -24,8 +24,9 @@ class NuPI:
         proportional: Weight of the change of its running mean, >= 0.
         smoothing: Share of the running mean that is kept at a step, in [0, 1).
         initial: First value of a multiplier, >= 0.
-        lower: Smallest value of a multiplier, >= 0. Over 0, divergence keeps a price
-            where the constraint leaves room: a gate must save more than that to close.
+        lower: Smallest value that a step leaves a multiplier at, >= 0. Over 0,
+            divergence keeps a price where the constraint leaves room: a gate must save
+            more than that to close.
         upper: Largest value of a multiplier.
     """
 
@@ -42,7 +43,7 @@ class Multipliers:
 
     Attributes:
         settings: The controller.
-        values: Multiplier of each state, in [lower, upper].
+        values: Multiplier of each state, in [lower, upper] from its first step on.
         running: Running mean of each state's violation; None before the first visit.
     """
 

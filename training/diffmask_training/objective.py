@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 ConstraintKind = Literal["mean", "hinge"]
+# Training never aims lower than this share of a limit, where all is noise.
+LOWEST_AIM = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

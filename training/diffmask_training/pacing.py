@@ -1,9 +1,9 @@
-"""What each state is asked for, and how often it is visited, from epoch to epoch.
+"""What each state is asked for, and how many texts it sees, from epoch to epoch.
 
 Validation diverges more than training: its masks are hard, and its texts are not the
 ones that made the classifier so sure of itself. The ratio differs by state and is
 measured, not guessed. And states differ in how long they take: a high one is done after
-an epoch or two, and its visits are better spent on the others.
+an epoch or two, and its texts are better spent on the others.
 """
 
 from collections.abc import Mapping
@@ -13,25 +13,23 @@ import torch
 from torch import Tensor
 
 from diffmask_training.figures import Figures
-from diffmask_training.objective import Constraint
+from diffmask_training.objective import LOWEST_AIM, Constraint
 
-# An aim changes by a third at most from one epoch to the next, and never falls under a
-# tenth of the limit.
+# From one epoch to the next, an aim falls by a third or rises by a half at most.
 _MIN_RATIO = 2 / 3
-_LOWEST_AIM = 0.1
 # A state has settled when an epoch moved its kept share by less than this.
 _SETTLED_CHANGE = 0.01
 _SETTLED_WEIGHT = 0.25
 
 
 class Pacing:
-    """Aims and visits of all states.
+    """Aims and shares of the texts of all states.
 
     Attributes:
         constraint: How far a masked prediction may stray.
         tolerance: A state is within the limit up to this share over it.
         aims: What training bounds each state's divergence (or excess) by, nats.
-        weights: How often each state is visited, relative to the others.
+        weights: How many texts each state is dealt, relative to the others.
         kept_shares: Of each state, at the last validation; empty before the first.
     """
 
@@ -47,9 +45,9 @@ class Pacing:
     def update(self, figures: Figures) -> None:
         """Take account of the validation after an epoch.
 
-        Aims are set so that the next validation should meet the limit, each changed by
-        a third at most. A state that keeps within the limit and no longer moves is
-        visited a quarter as often from then on, until it moves again.
+        Aims are set so that the next validation should meet the limit, each lowered by
+        a third or raised by a half at most. A state that keeps within the limit and no
+        longer moves is dealt a quarter as many texts, until it moves again.
 
         Args:
             figures: Of that validation.
@@ -61,7 +59,7 @@ class Pacing:
             found = state.divergence if self.constraint.kind == "mean" else state.excess
             ratio = limit / max(found, 1e-9)
             aim = self.aims[index] * min(max(ratio, _MIN_RATIO), 1 / _MIN_RATIO)
-            self.aims[index] = min(max(aim, _LOWEST_AIM * limit), limit)
+            self.aims[index] = min(max(aim, LOWEST_AIM * limit), limit)
             is_settled = (
                 bool(before)
                 and abs(state.kept_share - before[index]) < _SETTLED_CHANGE
@@ -74,8 +72,8 @@ class Pacing:
     ) -> dict[int, Tensor]:
         """Choose which texts are masked at which state.
 
-        Every text is dealt `num_rounds` states. Every state is dealt its share of all
-        of that, by weight, to within one text.
+        Every text is dealt `num_rounds` states, a heavy state perhaps more than once.
+        Every state is dealt its share of all of that, by weight, to within one text.
 
         Args:
             num_texts: Texts of the batch.
@@ -83,7 +81,7 @@ class Pacing:
             generator: Source of the choice.
 
         Returns:
-            For each state that is visited, in rising order, its texts `[rows]` int64.
+            For each state that is dealt any, in rising order, its texts `[rows]` int64.
         """
         weights = torch.tensor(self.weights, dtype=torch.float64)
         edges = weights.cumsum(dim=0) / weights.sum()

@@ -80,17 +80,19 @@ class RandomMasking:
     def _draw(
         self, named: Mapping[str, Any], special_ids: Tensor, num_states: int
     ) -> "_Masks":
-        input_ids = named["input_ids"]
+        # Drawn on the CPU, whose generator a checkpoint of the trainer holds.
+        input_ids, device = named["input_ids"].cpu(), named["input_ids"].device
         num_texts = len(input_ids)
         special = torch.isin(input_ids, special_ids)
         chosen = torch.rand(num_texts, 1) < self.masked_share
         rate = torch.rand(num_texts, 1) * self.max_mask_rate
         is_hidden = torch.rand(num_texts, 1) < self.hidden_share
         state = torch.randint(1, max(num_states, 2), (num_texts, 1))
+        tokens = chosen & ~special & (torch.rand(input_ids.shape) < rate)
         return _Masks(
-            tokens=chosen & ~special & (torch.rand(input_ids.shape) < rate),
+            tokens=tokens.to(device),
             real=named["attention_mask"].bool(),
-            state=torch.where(is_hidden, state, 0),
+            state=torch.where(is_hidden, state, 0).to(device),
         )
 
 

@@ -90,7 +90,7 @@ class Trainer:
         probe: What is fitted.
         multipliers: One for each state.
         constraint: How far a masked prediction may stray.
-        pacing: What each state is asked for, and how often it is visited.
+        pacing: What each state is asked for, and how many texts it sees.
         optimizer: AdamW over probe and baselines.
         generator: Source of all randomness: order, which text is masked at which
             state, votes.
@@ -160,7 +160,7 @@ class Trainer:
         self.epoch += 1
 
     def step(self, batch: TensorBatch) -> tuple[StepFigures, ...]:
-        """Take one primal step, and one dual step for each state.
+        """Take one primal step, and one dual step for each state that sees a text.
 
         Every text is masked at `states_per_text` states.
         """
@@ -248,7 +248,7 @@ class Trainer:
             )
 
     def calibrate(self, encodings: Sequence[Encoding]) -> None:
-        """Open states whose hard masks on these texts break the limit."""
+        """Shift biases until hard masks on these texts use the limit."""
         with self._stage("calibration"):
             calibrate(
                 self.encoder,

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from diffmask_training.errors import MetricError
 from diffmask_training.metrics.classification import accuracy, macro_f1
 
 
@@ -13,3 +14,10 @@ def test_macro_f1_of_a_case_worked_by_hand() -> None:
 
 def test_class_never_predicted_rightly_scores_zero() -> None:
     assert macro_f1(np.array([0, 0]), np.array([0, 1])) == pytest.approx(1 / 3)
+
+
+def test_no_texts_are_refused() -> None:
+    nothing = np.array([], dtype=np.int64)
+    for figure in (accuracy, macro_f1):
+        with pytest.raises(MetricError, match="0 predictions and 0 labels"):
+            figure(nothing, nothing)

@@ -36,6 +36,13 @@ def test_uneven_steps_count_by_their_width() -> None:
     assert value == pytest.approx(2 / 3)
 
 
+def test_rounding_is_not_divided_by() -> None:
+    ratios = np.array([0.0, 0.5, 1.0])
+    flat = np.array([0.3, 0.30000000000000004, 0.3])
+    worse = np.array([0.3, 0.29, 0.3])
+    assert racu(ratios=ratios, performance=worse, random_performance=flat) is None
+
+
 def test_model_that_masking_does_not_hurt_has_no_racu() -> None:
     flat = np.full(3, 0.5)
     assert racu(ratios=RATIOS, performance=flat, random_performance=flat) is None

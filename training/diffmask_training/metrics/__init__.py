@@ -1,8 +1,9 @@
 """Figures of predictions and of explanations: small pure functions on numpy arrays.
 
-A model is only ever a callable from kept tokens to probabilities. Two rules hold
-everywhere. Input that makes no sense (no tokens, no texts, numbers that are not finite,
-shapes that do not match) raises `MetricError`. A quantity that sound input leaves
-undefined (a correlation of constants, a share of nothing) is `None`, so that it cannot
-pass for a number; `intervals.estimate` leaves it out of the mean and counts it.
+A model is only ever a callable from kept tokens to probabilities. Two rules hold, but
+where a docstring names the convention of a benchmark. Input that makes no sense (no
+tokens, no texts, numbers that are not finite, shapes that do not match) raises
+`MetricError`. A quantity that sound input leaves undefined (a correlation of constants,
+a share of nothing) is `None`, so that it cannot pass for a number; `intervals.estimate`
+leaves it out of the mean and counts it.
 """

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from diffmask_training.errors import MetricError
+
 
 def accuracy(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
     """Return the share of equal entries, in [0, 1].
@@ -10,7 +12,11 @@ def accuracy(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> flo
     Args:
         predicted: `[batch]` label indices.
         labels: `[batch]` label indices to compare with.
+
+    Raises:
+        MetricError: There are no texts, or not as many of either.
     """
+    _check(predicted, labels)
     return float(np.mean(predicted == labels))
 
 
@@ -23,10 +29,22 @@ def macro_f1(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> flo
     Args:
         predicted: `[batch]` label indices.
         labels: `[batch]` true label indices.
+
+    Raises:
+        MetricError: There are no texts, or not as many of either.
     """
+    _check(predicted, labels)
     scores = []
     for label in np.union1d(predicted, labels):
         is_predicted, is_label = predicted == label, labels == label
         true_positives = np.sum(is_predicted & is_label)
         scores.append(2 * true_positives / (np.sum(is_predicted) + np.sum(is_label)))
     return float(np.mean(scores))
+
+
+def _check(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> None:
+    if len(predicted) == 0 or len(predicted) != len(labels):
+        raise MetricError(
+            f"{len(predicted)} predictions and {len(labels)} labels; as many of both"
+            " are needed, and at least one"
+        )

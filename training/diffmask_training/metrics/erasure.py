@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from diffmask_training.errors import MetricError
 from diffmask_training.metrics.probabilities import (
+    NOISE,
     Predict,
     log_probability,
     predicted,
@@ -148,8 +149,7 @@ def worth_of_all(whole: float, empty: float) -> float | None:
         empty: f_c of the text with every token removed, in [0, 1].
     """
     worth = max(0.0, whole - empty)
-    # Less is the noise of float32 probabilities.
-    return worth if worth > 1e-6 else None
+    return worth if worth > NOISE else None
 
 
 def log_odds(erasure: Erasure) -> NDArray[np.float64]:

@@ -117,6 +117,8 @@ def random_control(
         MetricError: The scores are not finite, or there are none.
     """
     values = checked_scores(scores)
+    if draws < 1:
+        raise MetricError(f"draws must be at least 1, not {draws}")
     drawn = [score(generator.permutation(values)) for _ in range(draws)]
     defined = [value for value in drawn if value is not None]
     return float(np.mean(defined)) if defined else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffmask_training.errors import MetricError
-from diffmask_training.metrics.probabilities import Predict, predicted
+from diffmask_training.metrics.probabilities import NOISE, Predict, predicted
 
 # All subsets of 12 tokens are 4096 runs of the model.
 EXACT_MAX_TOKENS = 12
@@ -79,8 +79,7 @@ def naopc(aopc: float, limits: AopcLimits) -> float | None:
     Source: Edin et al. 2025, "Normalized AOPC".
     """
     width = limits.upper - limits.lower
-    # Below float32 resolution the limits differ by rounding alone.
-    return (aopc - limits.lower) / width if width > 1e-7 else None
+    return (aopc - limits.lower) / width if width > NOISE else None
 
 
 class _Drops:

@@ -16,6 +16,10 @@ Predict = Callable[[NDArray[np.bool_]], NDArray[np.floating]]
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
+# A difference of float32 probabilities below this is rounding, no divisor.
+NOISE = 1e-6
+
+
 def predicted(predict: Predict, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Run a model and check what it gives.
 

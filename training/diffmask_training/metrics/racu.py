@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
 from diffmask_training.errors import MetricError
+from diffmask_training.metrics.probabilities import NOISE
 
 
 def racu(
@@ -49,4 +50,4 @@ def racu(
         raise MetricError("masking ratios must rise from 0 to 1")
     between = trapezoid(random_performance - performance, ratios)
     largest = trapezoid(random_performance - random_performance[-1], ratios)
-    return float(between / largest) if largest > 0 else None
+    return float(between / largest) if largest > NOISE else None
