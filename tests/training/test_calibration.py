@@ -107,7 +107,7 @@ def test_input_probe_is_closed_as_a_whole_where_there_is_room(
     assert float(shift[0]) < -1.0
     assert torch.allclose(shift, shift[:1].expand(4))
     assert worst() <= limit
-    probe.bias -= 0.06  # a little more than the resolution of the search
+    probe.bias.sub_(0.06)  # a little more than the resolution of the search
     assert worst() > limit
 
 
