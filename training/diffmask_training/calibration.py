@@ -69,18 +69,8 @@ def calibrate(
         return float(constraint.bounded(torch.cat(divergences)))
 
     if probe.shape.kind == "input":
-
-        def worst(shift: float) -> float:
-            probe.bias.copy_(fitted + shift)
-            return max(bounded(index) for index in every)
-
-        if worst(0.0) <= limit:
-            shift = smallest_shift(
-                worst, limit=limit, lowest=-_LARGEST_SHIFT, highest=0.0
-            )
-            probe.bias.copy_(fitted + shift)
+        _close_together(probe, bounded, limit=limit)
         return
-
     for index in every:
 
         def alone(shift: float, index: int = index) -> float:
@@ -88,6 +78,27 @@ def calibrate(
             return bounded(index)
 
         probe.bias[index] = fitted[index] + smallest_shift(alone, limit=limit)
+
+
+def _close_together(
+    probe: Probe, bounded: Callable[[int], float], *, limit: float
+) -> None:
+    fitted = probe.bias.clone()
+
+    def worst(shift: float) -> float:
+        probe.bias.copy_(fitted + shift)
+        found = 0.0
+        # High states close first, and one over the limit decides.
+        for index in reversed(range(probe.shape.num_states)):
+            found = max(found, bounded(index))
+            if found > limit:
+                break
+        return found
+
+    shift = 0.0
+    if worst(0.0) <= limit:
+        shift = smallest_shift(worst, limit=limit, lowest=-_LARGEST_SHIFT, highest=0.0)
+    probe.bias.copy_(fitted + shift)
 
 
 def smallest_shift(

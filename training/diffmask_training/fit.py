@@ -193,7 +193,8 @@ def _calibrated(
                 multipliers=candidate.multipliers,
             )
         )
-    return min(calibrated, key=lambda candidate: candidate.rank)
+    # As it was, it may still be the better one: closing can go too far.
+    return min([*calibrated, best], key=lambda candidate: candidate.rank)
 
 
 def _finished(trainer: Trainer, best: _Best, seconds: float) -> FittedProbe:
