@@ -1,12 +1,9 @@
 """The engine on a model whose every value is known by arithmetic."""
 
-import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from diffmask_service.app import open_engine
 from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
@@ -14,17 +11,15 @@ from diffmask_service.core.values import (
     Granularity,
     TextInput,
 )
-from diffmask_service.engine import Engine, EngineLimits
+from diffmask_service.engine import Engine
 from diffmask_service.errors import (
-    DeadlineError,
     InputTooLong,
     InvalidInput,
     NotFound,
-    NotReadyError,
-    OverloadedError,
     UnsupportedTask,
 )
 from diffmask_service.telemetry import Telemetry
+from tests.support.engine import BOTH, TEXT, counted, explain_one
 from tests.support.tiny import (
     STATES,
     tiny_hidden_gates,
@@ -32,23 +27,8 @@ from tests.support.tiny import (
     tiny_logits,
 )
 
-TEXT = "a funny movie"
 TOKENS = ("[CLS]", "a", "fun", "##ny", "movie", "[SEP]")
-BOTH = ExplainOptions()
 NONE = ExplainOptions(gates=frozenset())
-
-
-async def explain_one(
-    engine: Engine, text: str = TEXT, options: ExplainOptions = BOTH
-) -> Explanation:
-    reply = await engine.explain([TextInput(text=text)], options)
-    return reply.explanations[0]
-
-
-def counted(telemetry: Telemetry, name: str, **labels: str) -> float:
-    value = telemetry.registry.get_sample_value(name, {"model": "tiny", **labels})
-    assert value is not None
-    return value
 
 
 async def test_prediction_is_the_closed_form(engine: Engine) -> None:
@@ -300,83 +280,6 @@ async def test_texts_of_one_length_share_a_run(
     await engine.explain([TextInput(text="good movie")] * 8, BOTH)
     assert counted(telemetry, "diffmask_run_texts_count") == 1
     assert counted(telemetry, "diffmask_run_texts_sum") == 8
-
-
-async def test_a_passed_deadline_fails_without_a_run(
-    engine: Engine, telemetry: Telemetry
-) -> None:
-    with pytest.raises(DeadlineError):
-        await engine.explain([TextInput(text=TEXT)], BOTH, deadline=0.0)
-    assert counted(telemetry, "diffmask_expired_texts_total") == 1
-    passes = "diffmask_forward_passes_total"
-    assert counted(telemetry, passes, purpose="explain") == 0
-
-
-async def test_a_full_queue_refuses_with_a_hint(tiny_directory: Path) -> None:
-    telemetry = Telemetry()
-    limits = EngineLimits(queue_tokens=10)
-    engine = open_engine(tiny_directory, limits=limits, telemetry=telemetry)
-    first = asyncio.ensure_future(explain_one(engine))
-    await asyncio.sleep(0)
-    with pytest.raises(OverloadedError, match="queue is full") as raised:
-        await explain_one(engine)
-    assert raised.value.retry_after_seconds > 0
-    assert (await first).prediction.label == "positive"
-    reason = "diffmask_rejected_requests_total"
-    assert counted(telemetry, reason, reason="queue_full") == 1
-    assert counted(telemetry, "diffmask_queue_tokens") == 0
-    engine.close()
-
-
-async def test_a_request_over_the_whole_queue_is_answered_when_idle(
-    tiny_directory: Path,
-) -> None:
-    engine = open_engine(tiny_directory, limits=EngineLimits(queue_tokens=1))
-    assert (await explain_one(engine)).prediction.label == "positive"
-    engine.close()
-
-
-async def test_drain_answers_what_was_taken_and_refuses_the_rest(
-    engine: Engine,
-) -> None:
-    first = asyncio.ensure_future(explain_one(engine))
-    await asyncio.sleep(0)
-    drained = asyncio.ensure_future(engine.drain(60.0))
-    await asyncio.sleep(0)
-    with pytest.raises(NotReadyError, match="stopping"):
-        await explain_one(engine)
-    assert await drained
-    assert (await first).prediction.label == "positive"
-
-
-async def test_drain_gives_up_in_time(engine: Engine) -> None:
-    first = asyncio.ensure_future(explain_one(engine))
-    await asyncio.sleep(0)
-    assert not await engine.drain(0.0)
-    await first
-
-
-async def test_readiness_is_told_at_once_and_at_the_drain(engine: Engine) -> None:
-    told: list[bool] = []
-    engine.on_readiness(told.append)
-    assert engine.description.is_ready
-    await engine.drain(0.0)
-    assert told == [True, False]
-    assert not engine.description.is_ready
-
-
-async def test_a_cancelled_request_leaves_nothing_behind(
-    engine: Engine, telemetry: Telemetry
-) -> None:
-    task = asyncio.ensure_future(explain_one(engine))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert counted(telemetry, "diffmask_queue_tokens") == 0
-    assert counted(telemetry, "diffmask_inflight_requests") == 0
-    outcome = "diffmask_requests_total"
-    assert counted(telemetry, outcome, outcome="cancelled") == 1
 
 
 async def test_gate_counters_add_up(engine: Engine, telemetry: Telemetry) -> None:
