@@ -5,12 +5,11 @@ import pytest
 import torch
 
 from diffmask_training.batches import TensorBatch, collate, encode
-from diffmask_training.classifier import Classifier, load_classifier
+from diffmask_training.classifier import Classifier
 from diffmask_training.config import FitConfig, Precision
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.records import Record
 from diffmask_training.trainer import Trainer
-from tests.support.checkpoint import write_checkpoint
 
 TEXTS = ("good film", "the plot is dull .", "it was awful and boring", "a fine film")
 
@@ -68,26 +67,6 @@ def test_step_leaves_the_model_alone(classifier: Classifier) -> None:
     _trainer(classifier).step(_batch(classifier))
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-@pytest.mark.parametrize("family", ["bert", "electra"])
-def test_statistics_standardise_real_tokens(family: str, tmp_path: Path) -> None:
-    classifier = load_classifier(write_checkpoint(tmp_path, family=family))
-    trainer = _trainer(classifier)
-    records = [Record(text=text) for text in TEXTS]
-    encodings = encode(records, classifier.tokenizer, 64)
-    trainer.initialise(encodings, mask_id=4)
-    with torch.no_grad():
-        batch = collate(encodings, pad_id=0)
-        states = classifier.encoder.capture(batch.inputs).hidden_states
-    for index, state in enumerate(states):
-        tokens = state[batch.attention_mask.bool()]
-        mean, scale = trainer.probe.statistics(index)
-        tokens = (tokens - mean) / scale
-        assert torch.allclose(tokens.mean(dim=0), torch.zeros_like(mean), atol=1e-4)
-        assert float(tokens.square().mean()) == pytest.approx(1.0, abs=1e-3)
-    words = classifier.encoder.model.get_input_embeddings()
-    assert torch.equal(trainer.probe.baselines[0], words.weight[4])
 
 
 def test_state_of_a_trainer_survives_a_round_trip(

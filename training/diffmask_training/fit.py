@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from diffmask_training.batches import Encoding, encode
+from diffmask_training.batches import Encoding, encode, sorted_batches
 from diffmask_training.checkpoint import (
     FitRecord,
     FittedProbe,
@@ -24,6 +24,7 @@ from diffmask_training.classifier import load_classifier
 from diffmask_training.config import FitConfig
 from diffmask_training.errors import CheckpointError
 from diffmask_training.figures import Figures
+from diffmask_training.initialisation import initialise
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.splits import read_splits
 from diffmask_training.trainer import StepFigures, Trainer
@@ -138,6 +139,7 @@ class _Texts:
 def _prepare(config: FitConfig) -> tuple[Trainer, _Texts]:
     classifier = load_classifier(config.checkpoint)
     encoder, tokenizer = classifier.encoder, classifier.tokenizer
+    pad_id = tokenizer.pad_token_id
     splits = read_splits(config, classifier.labels)
     train = encode(splits.train, tokenizer, config.max_train_tokens)
     validation = encode(splits.validation, tokenizer, config.max_train_tokens)
@@ -160,10 +162,15 @@ def _prepare(config: FitConfig) -> tuple[Trainer, _Texts]:
         config,
         encoder,
         probe,
-        pad_id=tokenizer.pad_token_id,
+        pad_id=pad_id,
         total_steps=math.ceil(len(train) / config.batch_size) * config.epochs,
     )
-    trainer.initialise(train[:_STATISTICS_TEXTS], tokenizer.mask_token_id)
+    initialise(
+        probe,
+        encoder,
+        sorted_batches(train[:_STATISTICS_TEXTS], batch_size=64, pad_id=pad_id),
+        mask_id=tokenizer.mask_token_id,
+    )
     return trainer, _Texts(train=train, validation=validation)
 
 
@@ -208,7 +215,7 @@ def _finished(trainer: Trainer, best: _Best, seconds: float) -> FittedProbe:
             epoch=best.epoch,
             multipliers=best.multipliers,
             fit_seconds=seconds,
-            seconds_by_stage=dict(trainer.seconds_by_stage),
+            seconds_by_stage=trainer.stopwatch.state_dict(),
             processor=f"{processor_name()}, {torch.get_num_threads()} threads",
             config={
                 name: str(value) if isinstance(value, Path) else value

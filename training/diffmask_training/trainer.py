@@ -6,10 +6,7 @@ same figures.
 """
 
 import copy
-import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +29,7 @@ from diffmask_training.masking import mix, sampled_gates
 from diffmask_training.objective import divergence, mean_over_tokens
 from diffmask_training.pacing import Pacing
 from diffmask_training.probes import Probe
+from diffmask_training.stopwatch import Stopwatch
 from diffmask_training.validation import validate
 
 
@@ -95,7 +93,7 @@ class Trainer:
         generator: Source of all randomness: order, which text is masked at which
             state, votes.
         epoch: Epochs done.
-        seconds_by_stage: Wall-clock time by stage, seconds.
+        stopwatch: Where the time goes.
     """
 
     def __init__(
@@ -143,7 +141,7 @@ class Trainer:
         )
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch = 0
-        self.seconds_by_stage: dict[str, float] = defaultdict(float)
+        self.stopwatch = Stopwatch()
 
     def train_epoch(
         self, encodings: Sequence[Encoding]
@@ -164,18 +162,18 @@ class Trainer:
 
         Every text is masked at `states_per_text` states.
         """
-        with self._stage("capture"), torch.no_grad():
+        with self.stopwatch.stage("capture"), torch.no_grad():
             captured = self.fast_encoder.capture(batch.inputs)
         texts_by_state = self.pacing.deal(
             len(batch.labels), self.config.states_per_text, self.generator
         )
-        with self._stage("masked forward"):
+        with self.stopwatch.stage("masked forward"):
             masked = [
                 self._masked(batch, captured, index, texts)
                 for index, texts in texts_by_state.items()
             ]
             logits = self._run(masked)
-        with self._stage("backward"):
+        with self.stopwatch.stage("backward"):
             loss = torch.zeros(())
             figures = []
             for part, part_logits in zip(masked, logits, strict=True):
@@ -192,7 +190,7 @@ class Trainer:
                 self.multipliers.dual_step(index, violation.item())
                 figures.append(self._figures(index, sparsity, divergences))
             torch.autograd.backward(loss / len(masked))
-        with self._stage("step"):
+        with self.stopwatch.stage("step"):
             # Each state by itself: together, one state's spike would scale down all.
             for index in range(self.probe.shape.num_states):
                 for layer in self.probe.layers(index):
@@ -238,7 +236,7 @@ class Trainer:
 
     def validate(self, encodings: Sequence[Encoding]) -> Figures:
         """Validate every state with hard masks."""
-        with self._stage("validation"):
+        with self.stopwatch.stage("validation"):
             return validate(
                 self.encoder,
                 self.probe,
@@ -249,7 +247,7 @@ class Trainer:
 
     def calibrate(self, encodings: Sequence[Encoding]) -> None:
         """Shift biases until hard masks on these texts use the limit."""
-        with self._stage("calibration"):
+        with self.stopwatch.stage("calibration"):
             calibrate(
                 self.encoder,
                 self.probe,
@@ -258,40 +256,6 @@ class Trainer:
                 shape=self.shape,
                 limit=(1 + self.config.tolerance) * self.constraint.limit,
             )
-
-    @torch.no_grad()
-    def initialise(self, encodings: Sequence[Encoding], mask_id: int) -> None:
-        """Set the probe's statistics and baselines from some training texts.
-
-        Args:
-            encodings: The texts; a few hundred are enough.
-            mask_id: Vocabulary index of the [MASK] token, whose embedding an input
-                baseline starts from. A hidden baseline starts from its state's mean.
-        """
-        sums = torch.zeros(2, *self.probe.mean.shape)
-        num_tokens = 0
-        for batch in sorted_batches(encodings, batch_size=64, pad_id=self.pad_id):
-            captured = self.encoder.capture(batch.inputs)
-            mask = batch.attention_mask.bool()
-            num_tokens += int(mask.sum())
-            for index, state in enumerate(captured.hidden_states):
-                tokens = state[mask].float()
-                width = tokens.shape[-1]
-                sums[0, index, :width] += tokens.sum(dim=0)
-                sums[1, index, :width] += tokens.square().sum(dim=0)
-        mean, square = sums / num_tokens
-        # What a narrower state leaves of its row is zero and adds nothing.
-        widths = torch.tensor(self.probe.shape.widths).unsqueeze(-1)
-        variance = (square - mean.square()).sum(dim=1, keepdim=True) / widths
-        self.probe.mean.copy_(mean)
-        # One scale a state: some coordinates hardly vary, and dividing by their own
-        # would make noise of them, more so in reduced precision.
-        self.probe.scale.copy_(variance.sqrt().expand_as(mean))
-        if self.probe.shape.kind == "hidden":
-            self.probe.baselines.copy_(mean)
-        else:
-            words = self.encoder.model.get_input_embeddings()
-            self.probe.baselines.copy_(words.weight[mask_id].unsqueeze(0))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on."""
@@ -303,7 +267,7 @@ class Trainer:
             "pacing": self.pacing.state_dict(),
             "generator": self.generator.get_state(),
             "epoch": self.epoch,
-            "seconds_by_stage": dict(self.seconds_by_stage),
+            "stopwatch": self.stopwatch.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -315,7 +279,7 @@ class Trainer:
         self.pacing.load_state_dict(state["pacing"])
         self.generator.set_state(state["generator"])
         self.epoch = state["epoch"]
-        self.seconds_by_stage.update(state["seconds_by_stage"])
+        self.stopwatch.load_state_dict(state["stopwatch"])
 
     def _figures(
         self, index: int, sparsity: Tensor, divergences: Tensor
@@ -327,14 +291,6 @@ class Trainer:
             violation_rate=float((divergences > self.config.margin).float().mean()),
             multiplier=self.multipliers.values[index],
         )
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds_by_stage[name] += time.perf_counter() - start
 
 
 def _rate(step: int, total_steps: int) -> float:

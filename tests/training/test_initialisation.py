@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffmask_training.batches import collate, encode
+from diffmask_training.classifier import load_classifier
+from diffmask_training.initialisation import initialise
+from diffmask_training.probes import Probe, ProbeShape
+from diffmask_training.records import Record
+from tests.support.checkpoint import write_checkpoint
+
+TEXTS = ("good film", "the plot is dull .", "it was awful and boring", "a fine film")
+
+
+@pytest.mark.parametrize("family", ["bert", "electra"])
+def test_statistics_standardise_real_tokens(family: str, tmp_path: Path) -> None:
+    classifier = load_classifier(write_checkpoint(tmp_path, family=family))
+    probe = Probe(
+        ProbeShape(
+            kind="input",
+            num_states=4,
+            hidden_size=32,
+            bottleneck_size=4,
+            embedding_size=classifier.encoder.embedding_size,
+        )
+    )
+    records = [Record(text=text) for text in TEXTS]
+    encodings = encode(records, classifier.tokenizer, 64)
+    batch = collate(encodings, pad_id=0)
+    initialise(probe, classifier.encoder, [batch], mask_id=4)
+    with torch.no_grad():
+        states = classifier.encoder.capture(batch.inputs).hidden_states
+    for index, state in enumerate(states):
+        tokens = state[batch.attention_mask.bool()]
+        mean, scale = probe.statistics(index)
+        tokens = (tokens - mean) / scale
+        assert torch.allclose(tokens.mean(dim=0), torch.zeros_like(mean), atol=1e-4)
+        assert float(tokens.square().mean()) == pytest.approx(1.0, abs=1e-3)
+    words = classifier.encoder.model.get_input_embeddings()
+    assert torch.equal(probe.baselines[0], words.weight[4])

@@ -1,0 +1,169 @@
+"""Settings of every command but the fit, and those that commands share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from diffmask_training.config.checks import refuse
+from diffmask_training.errors import ConfigError
+from diffmask_training.records import Columns
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Where the texts are.
+
+    Attributes:
+        data: Folder that the file names below are relative to.
+        train: File to train on: .csv, .tsv, .jsonl, or .txt sentiment trees; .gz
+            allowed.
+        validation: File that decides among epochs. Without one, a tenth of the training
+            texts, chosen by the split seed, is set aside.
+        test: File that the reported figures are measured on. Without one, another
+            tenth.
+        text_column: Column of the text.
+        pair_column: Column of the second text of a pair; empty for single texts.
+        label_column: Column of the label, its name or its index; empty for unlabelled
+            data, for which accuracy and F1 are not reported.
+        max_train_tokens: Texts are cut to this while training and evaluating, tokens.
+        split_seed: Chooses the texts that are set aside.
+    """
+
+    data: Path = Path()
+    train: Path = Path("train.csv")
+    validation: Path | None = None
+    test: Path | None = None
+    text_column: str = "text"
+    pair_column: str = ""
+    label_column: str = "label"
+    max_train_tokens: int = 128
+    split_seed: int = 0
+
+    def columns(self) -> Columns:
+        """Return the column names as the record reader takes them."""
+        return Columns(
+            text=self.text_column, text_pair=self.pair_column, label=self.label_column
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneConfig(DataConfig):
+    """Fine-tune a classifier on labelled texts.
+
+    Attributes:
+        base: Directory of the pretrained model and its tokenizer (safetensors).
+        checkpoint: Directory that the fine-tuned model is written to.
+        labels: Label names in index order.
+        phrases: Train on every labelled phrase of sentiment trees, not only sentences.
+        epochs: Passes over the training texts.
+        batch_size: Texts a step.
+        learning_rate: Peak of the linear schedule.
+        weight_decay: AdamW weight decay.
+        warmup_share: Share of the steps over which the learning rate rises.
+        masked_share: Chance that a training text is shown with random tokens masked.
+        hidden_share: Chance that this is done at one of its hidden states, where the
+            batch's mean takes a token's place, and not with [MASK] in its words.
+        max_mask_rate: Such a text loses each token with a chance drawn from 0 to this.
+        precision: Arithmetic of the matrix products; weights stay float32.
+        seed: Seed of initialisation, order and masking.
+        resume: Go on from the last epoch's checkpoint, if there is one.
+    """
+
+    base: Path = Path("base")
+    checkpoint: Path = Path("runs/checkpoint")
+    labels: tuple[str, ...] = ("negative", "positive")
+    phrases: bool = False
+    epochs: float = 3.0
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.01
+    warmup_share: float = 0.06
+    masked_share: float = 0.0
+    hidden_share: float = 0.0
+    max_mask_rate: float = 0.5
+    precision: Precision = "fp32"
+    seed: int = 0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, all at once."""
+        shares = ("masked_share", "hidden_share", "max_mask_rate")
+        refuse(
+            self,
+            *((name, "in [0, 1]", 0 <= getattr(self, name) <= 1) for name in shares),
+            ("epochs", "over 0", self.epochs > 0),
+            ("batch_size", "at least 1", self.batch_size >= 1),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig(DataConfig):
+    """Measure masks on the test texts: of fitted probes, or of a bundle's input gates.
+
+    Attributes:
+        checkpoint: Directory of the fine-tuned classifier.
+        probes: Directory of its fitted probes.
+        bundle: A bundle to measure instead; only the input gates can be.
+        report: JSON file for the figures; none when empty.
+    """
+
+    checkpoint: Path = Path("runs/checkpoint")
+    probes: Path = Path("runs/probes")
+    bundle: Path | None = None
+    report: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig(DataConfig):
+    """Write a bundle from a classifier and its two probes.
+
+    Attributes:
+        checkpoint: Directory of the fine-tuned classifier.
+        probes: Directory of its fitted probes.
+        bundle: Directory that the bundle is written to.
+        id: Name of the model.
+        version: Version of the model, a positive number.
+        base_model: Name of the pretrained model, for the record.
+        data_name: Name of the data, for the record.
+        notes: What whoever uses the bundle should know besides, for its card.
+        precisions: Graphs to write: `fp32`, and `w8` (8-bit weights, fp32 arithmetic).
+        default_graph: The one that is served unless told otherwise.
+        force: Export an infeasible or collapsed probe; the manifest says so.
+    """
+
+    checkpoint: Path = Path("runs/checkpoint")
+    probes: Path = Path("runs/probes")
+    bundle: Path = Path("runs/bundle")
+    id: str = "model"
+    version: int = 1
+    base_model: str = "unknown"
+    data_name: str = "unknown"
+    notes: str = ""
+    precisions: tuple[Literal["fp32", "w8"], ...] = ("fp32",)
+    default_graph: Literal["fp32", "w8"] = "fp32"
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a default graph that is not written."""
+        if self.default_graph not in self.precisions:
+            raise ConfigError(
+                f"default_graph {self.default_graph} is not among precisions"
+                f" {', '.join(self.precisions)}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyConfig:
+    """Check a bundle against the classifier and the probes it was made from.
+
+    Attributes:
+        checkpoint: Directory of the fine-tuned classifier.
+        probes: Directory of its fitted probes.
+        bundle: The bundle.
+    """
+
+    checkpoint: Path = Path("runs/checkpoint")
+    probes: Path = Path("runs/probes")
+    bundle: Path = Path("runs/bundle")
