@@ -56,7 +56,8 @@ def test_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["fit", "--checkpoint", "nowhere"], "nowhere: no config.json"),
         (["fit", "--recipe", "none"], "no recipe 'none'"),
-        (["fit", "--margin", "-1"], "margin must be over 0"),
+        (["fit", "--preset", "papre"], "no preset 'papre'"),
+        (["fit", "--margin", "-1"], "margin must be at least 0"),
         (["export", "--default-graph", "w8"], "default_graph w8 is not among"),
         (["evaluate", "--bundle", "nowhere"], "nowhere: no such directory"),
         (["verify", "--bundle", "nowhere"], "nowhere: no such directory"),
@@ -116,4 +117,28 @@ def test_unsound_fit_ends_with_status_one(
     flags = _flags(texts, checkpoint, tmp_path / "probes")
     strict = ["--margin", "1e-6", "--epochs", "1", "--initial-bias", "0"]
     assert main(["fit", *flags, *strict]) == 1
-    assert "not feasible: fit longer" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "verdict: infeasible in" in printed
+    assert "times the mean entropy of the model's own predictions" in printed
+    assert "try: raise --epochs" in printed
+
+
+def test_preset_flag_goes_behind_other_flags(
+    checkpoint: Path, texts: Path, tmp_path: Path
+) -> None:
+    flags = _flags(texts, checkpoint, tmp_path / "probes")
+    main(["fit", *flags, "--preset", "paper", "--epochs", "1", "--batch-size", "48"])
+    record = json.loads((tmp_path / "probes" / "input" / "probe.json").read_text())
+    config = record["record"]["config"]
+    assert (config["preset"], config["dealing"]) == ("paper", "single")
+    assert (config["epochs"], config["batch_size"]) == (1, 48)
+
+
+def test_help_of_fit_prints_what_a_preset_sets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--preset paper: margin 0.1, constraint mean" in printed
+    assert "dealing single, initial_bias 5.0" in printed

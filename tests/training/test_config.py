@@ -10,7 +10,9 @@ from diffmask_training.config import (
     from_tables,
     read_recipe,
 )
+from diffmask_training.config.presets import PRESETS
 from diffmask_training.errors import ConfigError
+from diffmask_training.lagrangian import Ascent, NuPI, RMSprop
 
 
 def test_shipped_recipe_fits_every_command() -> None:
@@ -42,7 +44,7 @@ def test_whole_number_is_a_float_too() -> None:
         ({"epochs": True}, "epochs must be a int, not True"),
         ({"margin": "x"}, "margin must be a float"),
         ({"train": 3}, "train must be a path"),
-        ({"margin": -1.0}, "margin must be over 0"),
+        ({"margin": -1.0}, "margin must be at least 0"),
     ],
 )
 def test_wrong_field_of_a_recipe_is_named(
@@ -71,3 +73,29 @@ def test_recipe_that_is_not_toml_is_named(tmp_path: Path) -> None:
 def test_default_graph_must_be_written() -> None:
     with pytest.raises(ConfigError, match="default_graph w8 is not among"):
         ExportConfig(default_graph="w8")
+
+
+def test_preset_goes_before_the_defaults_and_behind_every_table() -> None:
+    config = from_tables(FitConfig, {}, {"preset": "paper"}, {"epochs": 3})
+    assert (config.optimizer, config.dual) == ("rmsprop", "rmsprop")
+    assert (config.initial_bias, config.epochs) == (5.0, 3)
+    assert config.sparsity == "logarithmic"
+
+
+@pytest.mark.parametrize("name", ["none", "paper"])
+def test_preset_sets_fields_that_there_are(name: str) -> None:
+    config = from_tables(FitConfig, {}, {"preset": name})
+    for key, value in PRESETS[name].items():
+        assert getattr(config, key) == value
+
+
+def test_unknown_preset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"no preset 'papre'.*none, paper"):
+        from_tables(FitConfig, {}, {"preset": "papre"})
+
+
+def test_multipliers_move_as_the_settings_say() -> None:
+    assert isinstance(FitConfig().controller(), NuPI)
+    ascent = FitConfig(dual="ascent", integral=0.7, restarts=False).controller()
+    assert ascent == Ascent(rate=0.7, restarts=False, initial=15.0)
+    assert isinstance(FitConfig(dual="rmsprop").controller(), RMSprop)

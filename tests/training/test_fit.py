@@ -120,8 +120,8 @@ def test_damaged_resume_file_is_named(config: FitConfig) -> None:
 
 
 def test_settings_that_cannot_work_are_refused_together() -> None:
-    with pytest.raises(ConfigError, match=r"margin must be over 0.*epochs must be"):
-        FitConfig(margin=0.0, epochs=0)
+    with pytest.raises(ConfigError, match=r"margin must be at least 0.*epochs must be"):
+        FitConfig(margin=-1.0, epochs=0)
 
 
 def test_directory_without_a_head_is_refused(tmp_path: Path, checkpoint: Path) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffmask_training.batches import TensorBatch, collate, encode
+from diffmask_training.batches import Encoding, TensorBatch, collate, encode
 from diffmask_training.classifier import Classifier
-from diffmask_training.config import FitConfig, Precision
+from diffmask_training.config import FitConfig, from_tables
+from diffmask_training.errors import NonFiniteError
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.records import Record
 from diffmask_training.trainer import Trainer
@@ -17,8 +18,7 @@ TEXTS = ("good film", "the plot is dull .", "it was awful and boring", "a fine f
 def _trainer(
     classifier: Classifier,
     kind: ProbeKind = "input",
-    states_per_text: int = 2,
-    precision: Precision = "fp32",
+    **settings: object,
 ) -> Trainer:
     torch.manual_seed(0)
     shape = ProbeShape(
@@ -28,8 +28,13 @@ def _trainer(
         bottleneck_size=4,
         embedding_size=classifier.encoder.embedding_size,
     )
-    config = FitConfig(kind=kind, states_per_text=states_per_text, precision=precision)
-    return Trainer(config, classifier.encoder, Probe(shape), pad_id=0, total_steps=10)
+    values = {"kind": kind, "margin": 0.1, "states_per_text": 2, **settings}
+    config = from_tables(FitConfig, {}, values)
+    probe = Probe(shape)
+    with torch.no_grad():
+        # Texts of nothing but zeros have gradients past all bounds in a layer norm.
+        probe.baselines.normal_()
+    return Trainer(config, classifier.encoder, probe, pad_id=0, total_steps=10)
 
 
 def _batch(classifier: Classifier) -> TensorBatch:
@@ -81,3 +86,105 @@ def test_state_of_a_trainer_survives_a_round_trip(
     assert dataclasses.astuple(trainer.step(batch)[0]) == dataclasses.astuple(
         restored.step(batch)[0]
     )
+
+
+def _gradients(trainer: Trainer) -> list[torch.Tensor]:
+    return [p.grad for p in trainer.primal.parameters if p.grad is not None]
+
+
+@pytest.mark.parametrize("kind", ["input", "hidden"])
+@pytest.mark.parametrize("constraint", ["mean", "hinge"])
+@pytest.mark.parametrize("accumulation", [2, 3])
+def test_parts_of_a_step_add_up_to_the_whole(
+    classifier: Classifier, kind: ProbeKind, constraint: str, accumulation: int
+) -> None:
+    batch = _batch(classifier)
+    settings = {"constraint": constraint, "complement_weight": 0.5}
+    whole = _trainer(classifier, kind, **settings)
+    parted = _trainer(classifier, kind, accumulation=accumulation, **settings)
+    whole.accumulate(batch)
+    parted.accumulate(batch)
+    assert len(_gradients(whole)) == len(_gradients(parted))
+    for one, other in zip(_gradients(whole), _gradients(parted), strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-5 * float(one.abs().max()))
+
+
+def test_parts_of_a_step_move_multipliers_as_the_whole_does(
+    classifier: Classifier,
+) -> None:
+    batch = _batch(classifier)
+    whole, parted = _trainer(classifier), _trainer(classifier, accumulation=4)
+    shown = whole.step(batch), parted.step(batch)
+    for one, other in zip(*shown, strict=True):
+        assert dataclasses.astuple(one) == pytest.approx(
+            dataclasses.astuple(other), rel=1e-4, abs=1e-6
+        )
+
+
+def test_complement_asks_that_the_removed_part_does_not_suffice(
+    classifier: Classifier,
+) -> None:
+    batch = _batch(classifier)
+    plain, asking = _trainer(classifier), _trainer(classifier, complement_weight=1.0)
+    (without, *_), (found, *_) = (
+        next(iter(trainer.accumulate(batch).values())) for trainer in (plain, asking)
+    )
+    assert not without.complement.any()
+    assert bool((found.complement > 0).any())
+    assert torch.equal(without.divergence, found.divergence)
+    pairs = zip(_gradients(plain), _gradients(asking), strict=True)
+    assert any(not torch.equal(one, other) for one, other in pairs)
+
+
+def test_reached_complement_margin_asks_for_nothing(classifier: Classifier) -> None:
+    batch = _batch(classifier)
+    plain = _trainer(classifier)
+    asking = _trainer(classifier, complement_weight=1.0, complement_margin=-1e-3)
+    plain.accumulate(batch)
+    asking.accumulate(batch)
+    for one, other in zip(_gradients(plain), _gradients(asking), strict=True):
+        assert torch.allclose(one, other, atol=1e-7)
+
+
+def test_single_dealing_masks_all_texts_at_one_state(classifier: Classifier) -> None:
+    trainer = _trainer(classifier, dealing="single")
+    batch = _batch(classifier)
+    seen = set()
+    for _ in range(12):
+        figures_by_state = trainer.accumulate(batch)
+        ((index, (figures,)),) = figures_by_state.items()
+        assert len(figures.divergence) == len(TEXTS)
+        seen.add(index)
+    assert seen == {0, 1, 2, 3}
+
+
+def test_logarithmic_sparsity_is_what_is_minimised(classifier: Classifier) -> None:
+    batch = _batch(classifier)
+    figures = _trainer(classifier, sparsity="logarithmic").accumulate(batch)
+    for (part,) in figures.values():
+        assert bool((part.sparsity < 0).all())
+        assert bool((part.kept_share > 0).all())
+
+
+@pytest.mark.parametrize("broken", ["probe", "model"])
+def test_number_that_is_not_finite_names_step_and_state(
+    classifier: Classifier, broken: str
+) -> None:
+    trainer = _trainer(classifier, "hidden")
+    if broken == "probe":
+        with torch.no_grad():
+            trainer.probe.bias[2] = torch.nan
+    else:
+        trainer.encoder.model.classifier.bias.data[0] = torch.nan
+    before = trainer.primal.state_dict()["num_steps"]
+    encodings = encode([Record(text=t) for t in TEXTS], classifier.tokenizer, 64)
+    expected = "block_1" if broken == "probe" else "word_embeddings"
+    with pytest.raises(NonFiniteError, match=rf"epoch 1, step 1: .*{expected} .*lower"):
+        list(trainer.train_epoch(encodings))
+    assert trainer.primal.state_dict()["num_steps"] == before
+
+
+def test_text_of_one_token_can_be_masked(classifier: Classifier) -> None:
+    encodings = [Encoding(input_ids=(5,), token_type_ids=(0,), label=-1)] * 3
+    figures = _trainer(classifier).step(collate(encodings, pad_id=0))
+    assert all(0 <= shown.kept_share <= 1 for shown in figures)

@@ -46,6 +46,16 @@ class TensorBatch:
         """`[batch, tokens]` int64, 1 for real tokens."""
         return self.inputs["attention_mask"]
 
+    def rows(self, texts: Tensor) -> "TensorBatch":
+        """Return some of the texts, `[rows]` int64 by index, as long as they are."""
+        inputs = {name: value[texts] for name, value in self.inputs.items()}
+        return TensorBatch(inputs=inputs, labels=self.labels[texts])
+
+    def to(self, device: torch.device) -> "TensorBatch":
+        """Return them on a device."""
+        inputs = {name: value.to(device) for name, value in self.inputs.items()}
+        return TensorBatch(inputs=inputs, labels=self.labels.to(device))
+
 
 def encode(
     records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, max_tokens: int

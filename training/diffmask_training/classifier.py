@@ -75,5 +75,18 @@ def load_classifier(directory: Path) -> Classifier:
         raise CheckpointError(
             f"{directory}: the tokenizer has no mask or padding token"
         )
+    _refuse_other_vocabulary(directory, tokenizer, model.config.vocab_size)
     labels = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
     return Classifier(encoder=Encoder(model), tokenizer=tokenizer, labels=labels)
+
+
+def _refuse_other_vocabulary(
+    directory: Path, tokenizer: PreTrainedTokenizerBase, num_embeddings: int
+) -> None:
+    # Models pad their embeddings, so they may hold more than the tokenizer knows.
+    if len(tokenizer) > num_embeddings:
+        raise CheckpointError(
+            f"{directory}: the tokenizer knows {len(tokenizer)} tokens, the model has"
+            f" embeddings for {num_embeddings}; put the model's own tokenizer beside"
+            " it, or resize its embeddings"
+        )

@@ -124,26 +124,32 @@ def _parse(name: str, rest: Sequence[str], config_module: Any) -> Any:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe")
     first.add_argument("--kind")
+    first.add_argument("--preset")
     known, _ = first.parse_known_args(list(rest))
     command = _COMMANDS[name]
     config_class = getattr(config_module, command.config)
     default = config_class()
     flags = list(rest)
+    recipe = {}
     if known.recipe is not None:
         recipe = config_module.read_recipe(known.recipe)
+        flags = _without_recipe(flags)
+    if known.recipe is not None or known.preset is not None:
         tables = [recipe.get("data", {})]
         tables += [
             _table(recipe, path.format(kind=known.kind or "input"))
             for path in command.tables
         ]
+        if known.preset is not None:
+            tables.append({"preset": known.preset})
         default = config_module.from_tables(config_class, *tables)
-        flags = _without_recipe(flags)
     description = (
         f"{config_class.__doc__.partition('Attributes:')[0].strip()}\n\n"
         "--recipe NAME|FILE supplies defaults: a recipe that ships with the package, or"
-        " a"
-        " TOML file."
+        " a TOML file."
     )
+    if name == "fit":
+        description += f"\n\n{config_module.describe_presets()}"
     return tyro.cli(
         config_class,
         args=flags,

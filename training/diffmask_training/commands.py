@@ -26,7 +26,8 @@ from diffmask_training.figures import Figures
 from diffmask_training.finetune import finetune
 from diffmask_training.fit import fit
 from diffmask_training.probes import ProbeKind
-from diffmask_training.progress import Display, figures_table
+from diffmask_training.progress import Display, figures_table, verdict_lines
+from diffmask_training.sharing import Processes
 from diffmask_training.splits import read_splits
 
 _KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
@@ -45,9 +46,10 @@ def run_finetune(config: FinetuneConfig) -> int:
 
 def run_fit(config: FitConfig) -> int:
     """Fit a probe, show its progress and print the verdict; 1 when it is unsound."""
-    console = Console()
+    processes = Processes()
+    console = Console(quiet=not processes.is_main)
     with Display(console, config.epochs).watching() as watcher:
-        fitted = fit(config, watcher)
+        fitted = fit(config, watcher, processes)
     record = fitted.record
     stages = Table(title="where the time went", title_justify="left", box=None)
     stages.add_column("stage")
@@ -56,17 +58,15 @@ def run_fit(config: FitConfig) -> int:
         stages.add_row(stage, f"{seconds:.0f}")
     stages.add_row("all", f"{record.fit_seconds:.0f}")
     console.print(stages)
-    if record.is_collapsed:
-        verdict = "collapsed: some state keeps hardly a token, or drops hardly one"
-    elif record.is_feasible:
-        verdict = "feasible in every state"
-    else:
-        verdict = "not feasible: fit longer, or allow a larger --margin"
+    if record.verdict is None:
+        raise AssertionError("a fit just made has a verdict")
+    for line in verdict_lines(record.verdict):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(
-        f"epoch {record.epoch} chosen, {verdict}; written to"
-        f" {config.probes / config.kind}"
+        f"epoch {record.epoch} chosen; written to {config.probes / config.kind}",
+        soft_wrap=True,
     )
-    return 0 if record.is_feasible and not record.is_collapsed else 1
+    return 0 if record.verdict.is_sound else 1
 
 
 def run_evaluate(config: EvaluateConfig) -> int:

@@ -7,6 +7,7 @@ TrainingError
 line
 ├── CheckpointError     a model directory is not what the command needs
 ├── ExportError         the exporter did not make the graph that it should
+├── NonFiniteError      a loss or a gradient is not a finite number
 ├── InfeasibleError     the probe did not converge; export needs an explicit flag
 ├── ParityError         the exported graph does not agree with PyTorch
 └── MetricError         arrays that a metric is not defined on
@@ -35,6 +36,10 @@ class CheckpointError(TrainingError):
 
 class ExportError(TrainingError):
     """The exporter did not make the graph that it should for a model's family."""
+
+
+class NonFiniteError(TrainingError):
+    """A fit met a loss or a gradient that is not a finite number."""
 
 
 class InfeasibleError(TrainingError):

@@ -22,6 +22,8 @@ class StateFigures:
         violation_rate: Share of texts with a divergence over the margin, in [0, 1].
         accuracy: Accuracy under the mask, in [0, 1]; None without labels.
         macro_f1: Macro F1 under the mask, in [0, 1]; None without labels.
+        divergence_quantile: Divergence that the asked share of the texts keeps within,
+            nats; None where none was asked for.
     """
 
     state: str
@@ -32,6 +34,7 @@ class StateFigures:
     violation_rate: float
     accuracy: float | None
     macro_f1: float | None
+    divergence_quantile: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ def summarise(
     logits: NDArray[np.floating],
     runs: Sequence[MaskedRun],
     margin: float,
+    quantile: float | None = None,
 ) -> Figures:
     """Compare masked with unmasked predictions.
 
@@ -90,6 +94,7 @@ def summarise(
         logits: `[batch, labels]` float. Of the plain runs.
         runs: One for each state, over the same texts.
         margin: Allowed divergence, nats.
+        quantile: Share of the texts whose divergence to report, in (0, 1).
     """
     is_labelled = bool((labels >= 0).all())
     before = logits.argmax(axis=-1)
@@ -107,6 +112,9 @@ def summarise(
                 violation_rate=float((distance > margin).mean()),
                 accuracy=accuracy(after, labels) if is_labelled else None,
                 macro_f1=macro_f1(after, labels) if is_labelled else None,
+                divergence_quantile=None
+                if quantile is None
+                else float(np.quantile(distance, quantile)),
             )
         )
     return Figures(

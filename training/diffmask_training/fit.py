@@ -1,37 +1,33 @@
-"""Fit one probe: data in, epochs with validation, the best probe out."""
+"""Fit one probe: epochs with validation, the best probe calibrated and judged."""
 
-import csv
 import dataclasses
 import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from diffmask_training.batches import Encoding, encode, sorted_batches
 from diffmask_training.checkpoint import (
     FitRecord,
     FittedProbe,
     load_resume,
-    plain_state,
     save_probe,
     save_resume,
 )
-from diffmask_training.classifier import load_classifier
 from diffmask_training.config import FitConfig
 from diffmask_training.errors import CheckpointError
 from diffmask_training.figures import Figures
-from diffmask_training.initialisation import initialise
-from diffmask_training.probes import Probe, ProbeShape
-from diffmask_training.splits import read_splits
-from diffmask_training.trainer import StepFigures, Trainer
-
-_STATISTICS_TEXTS = 512
-# A state that keeps less than this share of its tokens, or drops less, says nothing.
-_COLLAPSED_SHARE = 0.005
+from diffmask_training.fit_log import rows_of, write_log
+from diffmask_training.preparation import Prepared, prepare
+from diffmask_training.probes import plain_state
+from diffmask_training.selection import Candidate, assess
+from diffmask_training.sharing import Processes
+from diffmask_training.trainer import StepFigures
+from diffmask_training.verdict import Verdict, judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,133 +48,136 @@ class Watcher:
     on_finish: Callable[[int, Figures, Sequence[float]], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Best:
-    """The best epoch so far.
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """What a fit has come to, beside its trainer.
 
     Attributes:
-        epoch: Counted from 1.
-        is_feasible: Whether every state kept within the limit.
-        is_collapsed: Whether some state keeps or drops hardly a token.
-        cost: What epochs are ranked by; smaller is better.
-        multipliers: Of each state at its end.
-        state: The probe's tensors.
+        best: The best epoch so far; None before the first.
+        rows: Of the log.
+        seconds: Wall-clock time up to the last checkpoint.
     """
 
-    epoch: int
-    is_feasible: bool
-    is_collapsed: bool
-    cost: float
-    multipliers: tuple[float, ...]
-    state: dict[str, torch.Tensor]
+    best: Candidate | None = None
+    rows: list[list[Any]] = field(default_factory=list)
+    seconds: float = 0.0
 
-    @property
-    def rank(self) -> tuple[bool, bool, float]:
-        """Sort key: sound first, then feasible, then cheapest."""
-        return (self.is_collapsed, not self.is_feasible, self.cost)
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        best = None if self.best is None else dataclasses.asdict(self.best)
+        return {"best": best, "rows": self.rows, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        self.best = None if state["best"] is None else Candidate(**state["best"])
+        self.rows, self.seconds = state["rows"], state["seconds"]
 
 
-def fit(config: FitConfig, watcher: Watcher) -> FittedProbe:
+def fit(
+    config: FitConfig, watcher: Watcher, processes: Processes | None = None
+) -> FittedProbe:
     """Fit the probe of one kind and write it under `config.probes`.
 
     Args:
         config: What to fit and how.
         watcher: Told of every step and epoch.
+        processes: Who takes part; whoever `accelerate launch` started when None.
 
     Returns:
         The probe of the best epoch: feasible first, then sparsest.
 
     Raises:
         DataError: A data file is missing or malformed.
-        CheckpointError: The classifier cannot be used, or a resumed fit does not match.
+        CheckpointError: The classifier cannot be used, a resumed fit does not match, or
+            something cannot be written.
+        NonFiniteError: The loss or a gradient is not finite.
     """
     started = time.perf_counter()
+    processes = Processes() if processes is None else processes
+    prepared = prepare(config, processes)
     directory = config.probes / config.kind
-    trainer, texts = _prepare(config)
-    kept = load_resume(directory, trainer) if config.resume else None
-    best = None if kept is None else _Best(**kept["best"])
-    seconds_before = 0.0 if kept is None else float(kept["seconds"])
-    watcher.on_start(
-        trainer.encoder.states, math.ceil(len(texts.train) / config.batch_size)
-    )
-    while trainer.epoch < config.epochs:
-        for figures in trainer.train_epoch(texts.train):
-            watcher.on_step(figures)
-        validated = trainer.validate(texts.validation)
-        trainer.pacing.update(validated)
-        candidate = _assess(trainer, validated)
-        if best is None or candidate.rank <= best.rank:
-            best = candidate
-        _log(directory / "log.csv", trainer.epoch, validated, candidate.multipliers)
-        seconds = seconds_before + time.perf_counter() - started
-        progress = {"best": dataclasses.asdict(best), "seconds": seconds}
-        save_resume(directory, trainer, progress)
-        watcher.on_epoch(trainer.epoch, validated, candidate.multipliers)
-    if best is None:
+    progress = _Progress()
+    if config.resume:
+        kept = load_resume(directory, prepared.trainer, identity=prepared.identity)
+        if kept is not None:
+            progress.load_state_dict(kept)
+    seconds_before = progress.seconds
+    _run_epochs(prepared, progress, watcher, since=started - seconds_before)
+    if progress.best is None:
         raise CheckpointError(f"{directory}: the resumed fit has no epoch; delete it")
-    best = _calibrated(trainer, best, texts.validation, watcher)
-    seconds = seconds_before + time.perf_counter() - started
-    fitted = _finished(trainer, best, seconds)
-    save_probe(directory, fitted)
+    fitted = _finished(prepared, progress.best, watcher, started - seconds_before)
+    if processes.is_main:
+        write_log(directory, progress.rows)
+        save_probe(directory, fitted)
+    processes.wait()
     return fitted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Texts:
-    """Encoded texts of a fit.
+def _run_epochs(
+    prepared: Prepared, progress: _Progress, watcher: Watcher, *, since: float
+) -> None:
+    trainer, texts = prepared.trainer, prepared.texts
+    config, processes = trainer.config, trainer.processes
+    directory = config.probes / config.kind
+    num_steps = math.ceil(len(texts.train) / config.batch_size)
+    watcher.on_start(trainer.encoder.states, num_steps)
+    while trainer.epoch < config.epochs and not _is_exhausted(prepared, progress):
+        for shown in trainer.train_epoch(texts.train):
+            watcher.on_step(shown)
+        figures = trainer.validate(texts.validation)
+        if config.pacing:
+            trainer.pacing.update(figures)
+        candidate = assess(trainer, figures)
+        if progress.best is None or candidate.rank <= progress.best.rank:
+            progress.best = candidate
+        progress.rows += rows_of(trainer.epoch, figures, candidate.multipliers)
+        progress.seconds = time.perf_counter() - since
+        if processes.is_main:
+            state = progress.state_dict()
+            save_resume(directory, trainer, state, identity=prepared.identity)
+            write_log(directory, progress.rows)
+        processes.wait()
+        watcher.on_epoch(trainer.epoch, figures, candidate.multipliers)
 
-    Attributes:
-        train: Texts that the probe is fitted on.
-        validation: Texts that decide among epochs.
-    """
 
-    train: list[Encoding]
-    validation: list[Encoding]
+def _is_exhausted(prepared: Prepared, progress: _Progress) -> bool:
+    patience, epoch = prepared.trainer.config.patience, prepared.trainer.epoch
+    if not patience or progress.best is None:
+        return False
+    return epoch - progress.best.epoch >= patience
 
 
-def _prepare(config: FitConfig) -> tuple[Trainer, _Texts]:
-    classifier = load_classifier(config.checkpoint)
-    encoder, tokenizer = classifier.encoder, classifier.tokenizer
-    pad_id = tokenizer.pad_token_id
-    splits = read_splits(config, classifier.labels)
-    train = encode(splits.train, tokenizer, config.max_train_tokens)
-    validation = encode(splits.validation, tokenizer, config.max_train_tokens)
-    if config.validation_texts:
-        generator = torch.Generator().manual_seed(config.split_seed)
-        order = torch.randperm(len(validation), generator=generator).tolist()
-        validation = [validation[index] for index in order[: config.validation_texts]]
-    torch.manual_seed(config.seed)
-    probe = Probe(
-        ProbeShape(
-            kind=config.kind,
-            num_states=encoder.num_states,
-            hidden_size=encoder.hidden_size,
-            embedding_size=encoder.embedding_size,
-            bottleneck_size=config.bottleneck_size or encoder.hidden_size // 4,
-            initial_bias=config.initial_bias,
-        )
+def _finished(
+    prepared: Prepared, best: Candidate, watcher: Watcher, since: float
+) -> FittedProbe:
+    trainer = prepared.trainer
+    if trainer.config.calibrate:
+        best = _calibrated(prepared, best, watcher)
+    trainer.probe.load_state_dict(best.state)
+    verdict = _judged(prepared, best)
+    return FittedProbe(
+        probe=trainer.probe.train(mode=False),
+        record=FitRecord(
+            is_feasible=best.is_feasible,
+            is_collapsed=best.is_collapsed,
+            epoch=best.epoch,
+            multipliers=best.multipliers,
+            fit_seconds=time.perf_counter() - since,
+            seconds_by_stage=trainer.stopwatch.state_dict(),
+            processor=f"{processor_name()}, {torch.get_num_threads()} threads",
+            config={
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in dataclasses.asdict(trainer.config).items()
+            },
+            verdict=verdict,
+        ),
     )
-    trainer = Trainer(
-        config,
-        encoder,
-        probe,
-        pad_id=pad_id,
-        total_steps=math.ceil(len(train) / config.batch_size) * config.epochs,
-    )
-    initialise(
-        probe,
-        encoder,
-        sorted_batches(train[:_STATISTICS_TEXTS], batch_size=64, pad_id=pad_id),
-        mask_id=tokenizer.mask_token_id,
-    )
-    return trainer, _Texts(train=train, validation=validation)
 
 
-def _calibrated(
-    trainer: Trainer, best: _Best, validation: Sequence[Encoding], watcher: Watcher
-) -> _Best:
+def _calibrated(prepared: Prepared, best: Candidate, watcher: Watcher) -> Candidate:
     # Calibration can turn the tables: a last epoch that strays a little further but
     # ranks its tokens better ends up the sparser one.
+    trainer, validation = prepared.trainer, prepared.texts.validation
     candidates = {best.epoch: best}
     last = dataclasses.replace(
         best,
@@ -195,7 +194,7 @@ def _calibrated(
         watcher.on_finish(candidate.epoch, figures, candidate.multipliers)
         calibrated.append(
             dataclasses.replace(
-                _assess(trainer, figures),
+                assess(trainer, figures),
                 epoch=candidate.epoch,
                 multipliers=candidate.multipliers,
             )
@@ -204,24 +203,14 @@ def _calibrated(
     return min([*calibrated, best], key=lambda candidate: candidate.rank)
 
 
-def _finished(trainer: Trainer, best: _Best, seconds: float) -> FittedProbe:
-    trainer.probe.load_state_dict(best.state)
-    settings = dataclasses.asdict(trainer.config)
-    return FittedProbe(
-        probe=trainer.probe.train(mode=False),
-        record=FitRecord(
-            is_feasible=best.is_feasible,
-            is_collapsed=best.is_collapsed,
-            epoch=best.epoch,
-            multipliers=best.multipliers,
-            fit_seconds=seconds,
-            seconds_by_stage=trainer.stopwatch.state_dict(),
-            processor=f"{processor_name()}, {torch.get_num_threads()} threads",
-            config={
-                name: str(value) if isinstance(value, Path) else value
-                for name, value in settings.items()
-            },
-        ),
+def _judged(prepared: Prepared, chosen: Candidate) -> Verdict:
+    trainer, validation = prepared.trainer, prepared.texts.validation
+    return judge(
+        trainer.validate(validation),
+        trainer.config,
+        multipliers=chosen.multipliers,
+        output_entropy=prepared.outputs.entropy,
+        complement_agreement=trainer.complement_agreement(validation),
     )
 
 
@@ -234,35 +223,3 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _assess(trainer: Trainer, figures: Figures) -> _Best:
-    config = trainer.config
-    limit = trainer.constraint.limit
-    is_mean = trainer.constraint.kind == "mean"
-    breaks = [s.divergence if is_mean else s.excess for s in figures.states]
-    worst = max(value / limit if limit else math.inf for value in breaks)
-    is_feasible = worst <= 1 + config.tolerance
-    kept = [state.kept_share for state in figures.states]
-    return _Best(
-        epoch=trainer.epoch,
-        is_feasible=is_feasible,
-        is_collapsed=min(kept) < _COLLAPSED_SHARE or min(kept) > 1 - _COLLAPSED_SHARE,
-        cost=figures.mean("kept_share") if is_feasible else worst,
-        multipliers=tuple(trainer.multipliers.values),
-        state=plain_state(trainer.probe),
-    )
-
-
-def _log(
-    path: Path, epoch: int, figures: Figures, multipliers: Sequence[float]
-) -> None:
-    is_new = epoch == 1 or not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w" if is_new else "a", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        if is_new:
-            names = [field.name for field in dataclasses.fields(figures.states[0])]
-            writer.writerow(["epoch", *names, "multiplier"])
-        for state, multiplier in zip(figures.states, multipliers, strict=True):
-            writer.writerow([epoch, *dataclasses.astuple(state), multiplier])

@@ -7,6 +7,7 @@ Source: Louizos et al. 2018, section 3; limits and temperature of De Cao et al. 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,10 +48,29 @@ def sample(
     Returns:
         `[...]` float32 in [0, upper].
     """
+    uniform = draw_uniform(gate_logits.shape, generator)
+    return vote(gate_logits, uniform, shape)
+
+
+def draw_uniform(size: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Draw from (0, 1), off its ends."""
     # float32 can draw exactly 0, whose logit is infinite.
-    uniform = torch.rand(
-        gate_logits.shape, generator=generator, device=gate_logits.device
-    ).clamp(1e-6, 1 - 1e-6)
+    return torch.rand(tuple(size), generator=generator, device=generator.device).clamp(
+        1e-6, 1 - 1e-6
+    )
+
+
+def vote(gate_logits: Tensor, uniform: Tensor, shape: HardConcreteShape) -> Tensor:
+    """Return the votes that some uniform draws lead to, differentiable in the logit.
+
+    Args:
+        gate_logits: `[...]` float32. Probe outputs, unbounded.
+        uniform: `[...]` float32 in (0, 1), one draw for each.
+        shape: Temperature and stretch limits.
+
+    Returns:
+        `[...]` float32 in [0, upper].
+    """
     concrete = torch.sigmoid((torch.logit(uniform) + gate_logits) / shape.temperature)
     return (concrete * (shape.upper - shape.lower) + shape.lower).clamp(0.0, 1.0)
 

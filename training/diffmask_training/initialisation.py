@@ -22,9 +22,10 @@ def initialise(
         mask_id: Vocabulary index of the [MASK] token, whose embedding an input
             baseline starts from. A hidden baseline starts from its state's mean.
     """
-    sums = torch.zeros(2, *probe.mean.shape)
+    device = probe.mean.device
+    sums = torch.zeros(2, *probe.mean.shape, device=device)
     num_tokens = 0
-    for batch in batches:
+    for batch in (given.to(device) for given in batches):
         captured = encoder.capture(batch.inputs)
         mask = batch.attention_mask.bool()
         num_tokens += int(mask.sum())
@@ -35,7 +36,7 @@ def initialise(
             sums[1, index, :width] += tokens.square().sum(dim=0)
     mean, square = sums / num_tokens
     # What a narrower state leaves of its row is zero and adds nothing.
-    widths = torch.tensor(probe.shape.widths).unsqueeze(-1)
+    widths = torch.tensor(probe.shape.widths, device=device).unsqueeze(-1)
     variance = (square - mean.square()).sum(dim=1, keepdim=True) / widths
     probe.mean.copy_(mean)
     # One scale a state: some coordinates hardly vary, and dividing by their own

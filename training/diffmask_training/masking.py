@@ -15,8 +15,9 @@ from torch import Tensor
 from diffmask_training.encoder import Captured, Encoder
 from diffmask_training.hard_concrete import (
     HardConcreteShape,
+    draw_uniform,
     log_keep_probability,
-    sample,
+    vote,
 )
 from diffmask_training.probes import Probe
 
@@ -45,11 +46,58 @@ class SampledGates(Gates):
     """Gates of one state while training.
 
     Attributes:
+        log_keep_probability: `[batch, tokens]` float32, < 0. Its logarithm, exact where
+            the probability is too small for a float.
         energy: `[batch, tokens]` float32, >= 0. Mean square of the voting networks'
             scores; what keeps them where their gradient has not died away.
     """
 
+    log_keep_probability: Tensor
     energy: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """What the gates of one state are drawn from.
+
+    Attributes:
+        uniform: `[votes, batch, tokens]` float32 in (0, 1). One draw for each vote.
+        choice: `[batch, 1]` float32 in [0, 1). Decides which texts get a hard mask.
+    """
+
+    uniform: Tensor
+    choice: Tensor
+
+    def rows(self, positions: Tensor) -> "Noise":
+        """Return the noise of some of the texts."""
+        return Noise(uniform=self.uniform[:, positions], choice=self.choice[positions])
+
+    def to(self, device: torch.device) -> "Noise":
+        """Return it on a device."""
+        return Noise(uniform=self.uniform.to(device), choice=self.choice.to(device))
+
+
+def draw_noise(
+    probe: Probe,
+    state_index: int,
+    *,
+    num_texts: int,
+    num_tokens: int,
+    generator: torch.Generator,
+) -> Noise:
+    """Draw the noise of one state's gates.
+
+    Args:
+        probe: Votes.
+        state_index: Whose gates, in [0, num_states).
+        num_texts: Texts.
+        num_tokens: Tokens of each, padding counted.
+        generator: Source of randomness, on the CPU: a draw is the same for every
+            device.
+    """
+    num_votes = len(_voters(probe, state_index))
+    uniform = draw_uniform((num_votes, num_texts, num_tokens), generator)
+    return Noise(uniform=uniform, choice=torch.rand(num_texts, 1, generator=generator))
 
 
 def sampled_gates(
@@ -68,27 +116,61 @@ def sampled_gates(
         hidden_states: `layers` tensors `[batch, tokens, hidden]`.
         state_index: Whose gates, in [0, num_states).
         shape: Of the votes' distribution.
+        relaxation: As `noisy_gates` takes it.
+        generator: Source of randomness.
+    """
+    num_texts, num_tokens, _ = hidden_states[state_index].shape
+    noise = draw_noise(
+        probe,
+        state_index,
+        num_texts=num_texts,
+        num_tokens=num_tokens,
+        generator=generator,
+    )
+    return noisy_gates(
+        probe, hidden_states, state_index, shape, relaxation=relaxation, noise=noise
+    )
+
+
+def noisy_gates(
+    probe: Probe,
+    hidden_states: Sequence[Tensor],
+    state_index: int,
+    shape: HardConcreteShape,
+    *,
+    relaxation: Relaxation,
+    noise: Noise,
+) -> SampledGates:
+    """Return the gates of one state under some noise, differentiable in the probe.
+
+    Args:
+        probe: Votes.
+        hidden_states: `layers` tensors `[batch, tokens, hidden]`.
+        state_index: Whose gates, in [0, num_states).
+        shape: Of the votes' distribution.
         relaxation: `soft` samples the votes; `deterministic` takes the hard mask, with
             the gradient of the keep probability; `mixed` does either for half of the
             texts. A sampled vote that is clipped to zero has no gradient, so a gate
             that must open learns it from few samples; a hard mask always has one, but
             alone it would leave probabilities hovering about the threshold.
-        generator: Source of randomness.
+        noise: What the gates are drawn from.
     """
     voters = _voters(probe, state_index)
     scores = [probe.scores(hidden_states, voter) for voter in voters]
     logits = torch.stack(
         [probe.bounded(s, voter) for s, voter in zip(scores, voters, strict=True)]
     )  # [votes, batch, tokens]
-    keep_probability = log_keep_probability(logits, shape).sum(dim=0).exp()
-    soft = sample(logits, shape, generator).prod(dim=0)
+    log_probability = log_keep_probability(logits, shape).sum(dim=0)
+    keep_probability = log_probability.exp()
+    soft = vote(logits, noise.uniform, shape).prod(dim=0)
     hard = (keep_probability >= HARD_MASK_THRESHOLD).float()
     hard = hard + keep_probability - keep_probability.detach()
     hard_share = _HARD_SHARE[relaxation]
-    is_hard = torch.rand(len(soft), 1, generator=generator) < hard_share
+    is_hard = noise.choice < hard_share
     return SampledGates(
         values=torch.where(is_hard, hard, soft),
         keep_probability=keep_probability,
+        log_keep_probability=log_probability,
         energy=torch.stack(scores).square().mean(dim=0),
     )
 

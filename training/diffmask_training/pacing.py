@@ -7,7 +7,7 @@ an epoch or two, and its texts are better spent on the others.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from diffmask_training.figures import Figures
 from diffmask_training.objective import LOWEST_AIM, Constraint
 
+Dealing = Literal["spread", "single"]
 # From one epoch to the next, an aim falls by a third or rises by a half at most.
 _MIN_RATIO = 2 / 3
 # A state has settled when an epoch moved its kept share by less than this.
@@ -56,7 +57,7 @@ class Pacing:
         before = self.kept_shares
         self.kept_shares = [state.kept_share for state in figures.states]
         for index, state in enumerate(figures.states):
-            found = state.divergence if self.constraint.kind == "mean" else state.excess
+            found = self.constraint.found(state)
             ratio = limit / max(found, 1e-9)
             aim = self.aims[index] * min(max(ratio, _MIN_RATIO), 1 / _MIN_RATIO)
             self.aims[index] = min(max(aim, LOWEST_AIM * limit), limit)
@@ -93,6 +94,13 @@ class Pacing:
         # Neighbours are rows of one state and should be rows of different texts.
         texts = torch.randperm(num_texts, generator=generator).repeat(num_rounds)
         return {index: texts[states == index] for index in sorted(set(states.tolist()))}
+
+    def deal_single(
+        self, num_texts: int, generator: torch.Generator
+    ) -> dict[int, Tensor]:
+        """Choose one state, each as likely, for all texts, as the paper does."""
+        index = torch.randint(len(self.weights), (), generator=generator)
+        return {int(index): torch.arange(num_texts)}
 
     def state_dict(self) -> dict[str, list[float]]:
         """Return what a checkpoint needs."""

@@ -144,3 +144,8 @@ class Probe(nn.Module):
     def _standardised(self, hidden_states: Sequence[Tensor], index: int) -> Tensor:
         mean, scale = self.statistics(index)
         return (hidden_states[index].float() - mean) / scale
+
+
+def plain_state(probe: Probe) -> dict[str, Tensor]:
+    """Return copies of a probe's tensors, safe from further training."""
+    return {name: value.detach().clone() for name, value in probe.state_dict().items()}

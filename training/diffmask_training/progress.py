@@ -11,6 +11,7 @@ from rich.table import Table
 from diffmask_training.figures import Figures
 from diffmask_training.fit import Watcher
 from diffmask_training.trainer import StepFigures
+from diffmask_training.verdict import Verdict
 
 # A running mean over about this many steps keeps the display readable.
 _WINDOW_STEPS = 50
@@ -121,6 +122,34 @@ def figures_table(figures: Figures, multipliers: Sequence[float]) -> Table:
             "" if state.macro_f1 is None else f"{state.macro_f1:.4f}",
         )
     return table
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """Return what a person is told at the end of a fit."""
+    kept = verdict.kept_shares.values()
+    lines = [
+        f"verdict: {verdict.outcome}"
+        + (f" in {', '.join(over)}" if (over := verdict.states_over_limit) else ""),
+        f"  margin {verdict.margin:.3f} nats, {_times(verdict)} the mean entropy of the"
+        f" model's own predictions, {verdict.output_entropy:.3f} nats",
+        f"  divergence {verdict.divergence:.3f} nats, {verdict.violation_rate:.1%} of"
+        f" the texts over the margin, {verdict.agreement:.1%} of predictions kept",
+        f"  tokens kept {sum(kept) / len(kept):.1%}, from {min(kept):.1%} to"
+        f" {max(kept):.1%} by state",
+        f"  the removed part alone gives {verdict.complement_agreement:.1%} of the"
+        " predictions",
+    ]
+    if verdict.states_at_bound:
+        lines.append(
+            f"  multipliers at their largest: {', '.join(verdict.states_at_bound)}"
+        )
+    return lines + [f"  try: {advice}" for advice in verdict.advice]
+
+
+def _times(verdict: Verdict) -> str:
+    if verdict.output_entropy == 0:
+        return "against"
+    return f"{verdict.margin / verdict.output_entropy:.2f} times"
 
 
 def _empty_table(title: str | None = None) -> Table:

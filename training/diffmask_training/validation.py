@@ -21,6 +21,7 @@ def validate(
     *,
     shape: HardConcreteShape,
     margin: float,
+    quantile: float | None = None,
 ) -> Figures:
     """Run every text under the hard mask of every state.
 
@@ -30,15 +31,16 @@ def validate(
         batches: The texts.
         shape: Of the votes' distribution.
         margin: Allowed divergence, nats.
+        quantile: Share of the texts whose divergence to report, in (0, 1).
     """
     num_states = probe.shape.num_states
     labels, num_tokens, plain = [], [], []
     masked: list[list[MaskedRun]] = [[] for _ in range(num_states)]
     for batch in batches:
         captured = encoder.capture(batch.inputs)
-        labels.append(batch.labels.numpy())
-        num_tokens.append(batch.attention_mask.sum(dim=-1).numpy())
-        plain.append(captured.logits.numpy())
+        labels.append(batch.labels.numpy(force=True))
+        num_tokens.append(batch.attention_mask.sum(dim=-1).numpy(force=True))
+        plain.append(captured.logits.numpy(force=True))
         for index in range(num_states):
             gates = hard_gates(probe, captured.hidden_states, index, shape).values
             logits = masked_logits(
@@ -51,7 +53,10 @@ def validate(
             )
             kept = (gates * batch.attention_mask).sum(dim=-1)
             masked[index].append(
-                MaskedRun(logits=logits.numpy(), num_kept=kept.long().numpy())
+                MaskedRun(
+                    logits=logits.numpy(force=True),
+                    num_kept=kept.long().numpy(force=True),
+                )
             )
     return summarise(
         states=encoder.states,
@@ -66,4 +71,5 @@ def validate(
             for runs in masked
         ],
         margin=margin,
+        quantile=quantile,
     )

@@ -13,6 +13,7 @@ from diffmask_service.bundle.archive import (
 )
 from diffmask_service.bundle.graph import check_graph, cut_graph
 from diffmask_service.bundle.manifest import (
+    FitVerdict,
     GateDefinition,
     Graph,
     GraphFidelity,
@@ -28,6 +29,7 @@ from diffmask_service.bundle.selftest import SelfTest, SelfTestCase
 
 __all__ = [
     "Bundle",
+    "FitVerdict",
     "GateDefinition",
     "Graph",
     "GraphFidelity",

@@ -143,6 +143,39 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FitVerdict:
+    """How a fit ended, on its validation texts under hard masks.
+
+    Attributes:
+        outcome: `feasible`, `infeasible`, `collapsed open` (drops hardly a token) or
+            `collapsed shut` (some state keeps hardly one).
+        margin: Allowed divergence, nats.
+        output_entropy: Mean entropy of the model's own predictions, nats.
+        kept_shares: Share of the tokens kept, in [0, 1], by state.
+        agreement: Share of predictions kept, mean over states, in [0, 1].
+        divergence: Mean over states, nats.
+        violation_rate: Share of texts over the margin, mean over states, in [0, 1].
+        complement_agreement: Share of predictions that the removed part alone gives
+            too, mean over states, in [0, 1].
+        states_over_limit: States whose constraint does not hold.
+        states_at_bound: States whose multiplier has reached its largest value.
+        advice: What whoever fits again should change.
+    """
+
+    outcome: str
+    margin: float
+    output_entropy: float
+    kept_shares: Mapping[str, _Share]
+    agreement: _Share
+    divergence: float
+    violation_rate: _Share
+    complement_agreement: _Share
+    states_over_limit: tuple[str, ...]
+    states_at_bound: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
     """How the fit of one kind of probe ended. Means are over states.
 
@@ -163,6 +196,7 @@ class ProbeReport:
         fit_seconds: Wall-clock time of the fit, seconds.
         seconds_by_stage: Where that time went.
         states: One report for each state, in order.
+        verdict: How the fit ended and why; None in bundles of an older version.
     """
 
     is_feasible: bool
@@ -180,6 +214,7 @@ class ProbeReport:
     fit_seconds: float
     seconds_by_stage: Mapping[str, float]
     states: tuple[StateReport, ...]
+    verdict: FitVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,8 +89,13 @@ def _probe(probe: ProbeReport) -> Table:
     state = "yes" if probe.is_feasible else "NO"
     if probe.forced:
         state += ", exported on demand"
+    verdict = probe.verdict
+    reasons = [] if verdict is None else [("verdict", verdict.outcome)]
+    if verdict is not None and verdict.advice:
+        reasons.append(("to mend it", "; ".join(verdict.advice)))
     return _pairs(
         ("within margin", f"{state} (margin {probe.margin:g} nats)"),
+        *reasons,
         ("masked", f"{probe.masked_share:.1%} of tokens"),
         ("predictions kept", f"{probe.agreement:.1%}"),
         ("accuracy", f"{probe.accuracy_before:.1%} to {probe.accuracy_after:.1%}"),

@@ -4,6 +4,7 @@ A flag goes before a recipe, a recipe before the defaults.
 """
 
 from diffmask_training.config.fitting import FitConfig
+from diffmask_training.config.presets import describe_presets
 from diffmask_training.config.recipes import from_tables, read_recipe
 from diffmask_training.config.settings import (
     DataConfig,
@@ -22,6 +23,7 @@ __all__ = [
     "FitConfig",
     "Precision",
     "VerifyConfig",
+    "describe_presets",
     "from_tables",
     "read_recipe",
 ]

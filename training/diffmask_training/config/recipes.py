@@ -6,11 +6,12 @@ A recipe is a TOML file with the tables `data`, `finetune`, `fit`, `fit.input`,
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from diffmask_training.config.presets import PRESETS
 from diffmask_training.errors import ConfigError
 
 
@@ -41,6 +42,7 @@ def read_recipe(name: str) -> Mapping[str, Any]:
 def from_tables(config_class: type[Any], *tables: Mapping[str, Any]) -> Any:
     """Build settings from recipe tables, later tables going before earlier ones.
 
+    A preset that one of them names goes before the defaults and behind every table.
     Nested tables are not fields and are passed over; so are fields of the shared `data`
     table that a command does not have.
 
@@ -49,7 +51,7 @@ def from_tables(config_class: type[Any], *tables: Mapping[str, Any]) -> Any:
             or a value has the wrong type.
     """
     types = {field.name: field for field in dataclasses.fields(config_class)}
-    values: dict[str, Any] = {}
+    values = _preset_values(tables) if "preset" in types else {}
     for position, table in enumerate(tables):
         for key, value in table.items():
             if isinstance(value, Mapping):
@@ -62,6 +64,14 @@ def from_tables(config_class: type[Any], *tables: Mapping[str, Any]) -> Any:
                     f" {', '.join(types)}"
                 )
     return config_class(**values)
+
+
+def _preset_values(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    named = [table["preset"] for table in tables if "preset" in table]
+    name = named[-1] if named else "none"
+    if name not in PRESETS:
+        raise ConfigError(f"no preset {name!r}; presets are {', '.join(PRESETS)}")
+    return dict(PRESETS[name])
 
 
 def _converted(key: str, value: Any, default: Any) -> Any:

@@ -46,6 +46,16 @@ mean that a person would find it unimportant."""
 def _probe(kind: str, report: ProbeReport) -> str:
     noun = "input tokens" if kind == "input" else "hidden states"
     verdict = "feasible" if report.is_feasible else "**not feasible**"
+    advice, complement = "", ""
+    if report.verdict is not None:
+        found = report.verdict
+        if found.outcome.startswith("collapsed"):
+            verdict = f"**{found.outcome}**"
+        advice = "".join(f"\n- To mend it: {line}." for line in found.advice)
+        complement = (
+            "\n| predictions that the removed part alone gives, validation texts |"
+            f" {found.complement_agreement:.1%} |"
+        )
     forced = ", **exported on demand all the same**" if report.forced else ""
     stages = ", ".join(
         f"{stage} {seconds:.0f} s" for stage, seconds in report.seconds_by_stage.items()
@@ -58,7 +68,8 @@ def _probe(kind: str, report: ProbeReport) -> str:
     return f"""## Masks of {noun}
 
 Hard masks on {report.num_texts} texts, in PyTorch; means over states. Verdict on the
-validation texts: {verdict}{forced}, with a margin of {report.margin} nats.
+validation texts: {verdict}{forced}, with a margin of {report.margin:.3g} nats.
+{advice}
 
 | | |
 | --- | --- |
@@ -69,7 +80,7 @@ validation texts: {verdict}{forced}, with a margin of {report.margin} nats.
 | accuracy, unmasked to masked | {_share(report.accuracy_before)} to \
 {_share(report.accuracy_after)} |
 | divergence | {report.divergence:.3f} nats |
-| texts over the margin | {report.violation_rate:.1%} |
+| texts over the margin | {report.violation_rate:.1%} |{complement}
 | time of the fit | {report.fit_seconds / 60:.1f} minutes ({stages}) |
 
 | state | masked | predictions kept | divergence | over margin | accuracy | macro F1 |

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffmask_service.bundle import (
+    FitVerdict,
     Graph,
     Precision,
     ProbeReport,
@@ -109,6 +110,9 @@ def describe_probe(
         fit_seconds=record.fit_seconds,
         seconds_by_stage=record.seconds_by_stage,
         states=_state_reports(figures, fitted),
+        verdict=None
+        if record.verdict is None
+        else FitVerdict(**dataclasses.asdict(record.verdict)),
     )
 
 

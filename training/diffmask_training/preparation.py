@@ -1,0 +1,180 @@
+"""What a fit starts from: classifier, texts, margin and a fresh probe."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from diffmask_training.batches import Encoding, encode, sorted_batches
+from diffmask_training.classifier import Classifier, load_classifier
+from diffmask_training.config import FitConfig
+from diffmask_training.errors import DataError
+from diffmask_training.initialisation import initialise
+from diffmask_training.margin import Outputs, describe_outputs, margin_of
+from diffmask_training.probes import Probe, ProbeShape
+from diffmask_training.records import Record
+from diffmask_training.sharing import Processes
+from diffmask_training.splits import read_splits
+from diffmask_training.trainer import Trainer
+
+_STATISTICS_TEXTS = 512
+# Where things lie does not matter to a fit, what lies there is compared by digest.
+_PLACES = frozenset(
+    {"data", "train", "validation", "test", "checkpoint", "probes", "resume"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Encoded texts of a fit.
+
+    Attributes:
+        train: Texts that the probe is fitted on.
+        validation: Texts that decide among epochs.
+    """
+
+    train: Sequence[Encoding]
+    validation: Sequence[Encoding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A fit that is ready to begin, or to go on.
+
+    Attributes:
+        trainer: With a fresh probe; its settings have the margin in nats.
+        texts: What it is fitted on.
+        outputs: How sure the model is on the validation texts.
+        identity: What a fit must have in common with this one to go on from its
+            checkpoint: values by name.
+    """
+
+    trainer: Trainer
+    texts: Texts
+    outputs: Outputs
+    identity: dict[str, str]
+
+
+def prepare(config: FitConfig, processes: Processes) -> Prepared:
+    """Read classifier and texts, settle the margin, and make a probe.
+
+    Args:
+        config: What to fit and how.
+        processes: Who takes part.
+
+    Raises:
+        DataError: A data file is missing or malformed.
+        CheckpointError: The classifier cannot be used.
+    """
+    classifier = load_classifier(config.checkpoint)
+    classifier.encoder.to(processes.device)
+    texts = _read(config, classifier)
+    outputs = processes.made_by_main(lambda: _outputs(classifier, texts.validation))
+    settled = config
+    if config.margin == 0:
+        margin = margin_of(outputs, config.margin_share)
+        settled = dataclasses.replace(config, margin=margin)
+    return Prepared(
+        trainer=_trainer(settled, classifier, texts, processes),
+        texts=texts,
+        outputs=outputs,
+        identity=_identity(config, texts),
+    )
+
+
+def _read(config: FitConfig, classifier: Classifier) -> Texts:
+    splits = read_splits(config, classifier.labels)
+    train = _encoded(splits.train, config, classifier)
+    validation = _encoded(splits.validation, config, classifier)
+    if config.validation_texts:
+        generator = torch.Generator().manual_seed(config.split_seed)
+        order = torch.randperm(len(validation), generator=generator).tolist()
+        validation = [validation[index] for index in order[: config.validation_texts]]
+    return Texts(train=train, validation=validation)
+
+
+def _encoded(
+    records: Sequence[Record], config: FitConfig, classifier: Classifier
+) -> list[Encoding]:
+    longest = min(config.max_train_tokens, classifier.encoder.max_tokens)
+    encodings = encode(records, classifier.tokenizer, longest)
+    for record, encoding in zip(records, encodings, strict=True):
+        if not encoding.input_ids:
+            raise DataError(
+                f"the tokenizer finds no token in the text {record.text!r}; leave it"
+                " out, or use a tokenizer that adds special tokens"
+            )
+    return encodings
+
+
+@torch.no_grad()
+def _outputs(classifier: Classifier, encodings: Sequence[Encoding]) -> Outputs:
+    encoder = classifier.encoder
+    device = next(encoder.model.parameters()).device
+    pad_id = classifier.tokenizer.pad_token_id
+    logits = [
+        encoder.capture(batch.to(device).inputs).logits.float()
+        for batch in sorted_batches(encodings, batch_size=64, pad_id=pad_id)
+    ]
+    return describe_outputs(torch.cat(logits))
+
+
+def _trainer(
+    config: FitConfig, classifier: Classifier, texts: Texts, processes: Processes
+) -> Trainer:
+    encoder, tokenizer = classifier.encoder, classifier.tokenizer
+    pad_id = tokenizer.pad_token_id
+    torch.manual_seed(config.seed)
+    probe = Probe(
+        ProbeShape(
+            kind=config.kind,
+            num_states=encoder.num_states,
+            hidden_size=encoder.hidden_size,
+            embedding_size=encoder.embedding_size,
+            bottleneck_size=config.bottleneck_size or encoder.hidden_size // 4,
+            initial_bias=config.initial_bias,
+        )
+    )
+    trainer = Trainer(
+        config,
+        encoder,
+        probe,
+        pad_id=pad_id,
+        total_steps=math.ceil(len(texts.train) / config.batch_size) * config.epochs,
+        processes=processes,
+    )
+    first = texts.train[:_STATISTICS_TEXTS]
+    initialise(
+        trainer.probe,
+        encoder,
+        sorted_batches(first, batch_size=64, pad_id=pad_id),
+        mask_id=tokenizer.mask_token_id,
+    )
+    return trainer
+
+
+def _identity(config: FitConfig, texts: Texts) -> dict[str, str]:
+    with (config.checkpoint / "model.safetensors").open("rb") as stream:
+        classifier = hashlib.file_digest(stream, "sha256").hexdigest()
+    settings = {
+        name: str(value)
+        for name, value in dataclasses.asdict(config).items()
+        if name not in _PLACES and not isinstance(value, Path)
+    }
+    return {
+        **settings,
+        "classifier": f"sha256 {classifier[:16]}",
+        "training texts": _digest(texts.train),
+        "validation texts": _digest(texts.validation),
+    }
+
+
+def _digest(encodings: Iterable[Encoding]) -> str:
+    digest = hashlib.sha256()
+    for encoding in encodings:
+        digest.update(repr((encoding.input_ids, encoding.label)).encode())
+    return f"sha256 {digest.hexdigest()[:16]}"

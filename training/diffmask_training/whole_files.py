@@ -1,0 +1,42 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from diffmask_training.errors import CheckpointError
+
+
+def write_whole(directory: Path, content_by_name: Mapping[str, bytes]) -> None:
+    """Write some files, each whole or not at all, and none before all are on the disk.
+
+    Args:
+        directory: Where to; made where it is missing.
+        content_by_name: The files.
+
+    Raises:
+        CheckpointError: They cannot be written; what was there before is as it was.
+    """
+    staged = {name: directory / f".{name}.part" for name in content_by_name}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in content_by_name.items():
+            _write_through(staged[name], content)
+        for name, path in staged.items():
+            path.replace(directory / name)
+    except OSError as error:
+        for path in staged.values():
+            path.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{directory}: {', '.join(content_by_name)} cannot be written"
+            f" ({error.strerror}); what was there before is as it was. Make room, and"
+            " go on with --resume"
+        ) from error
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    # Renamed before its bytes have reached the disk, a file can be empty after a crash.
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
