@@ -49,6 +49,7 @@ def test_every_state_ends_within_the_limit(
         constraint=Constraint(kind="mean", margin=MARGIN, slack=0.0),
         shape=SHAPE,
         limit=0.75 * MARGIN,
+        is_bound=[False] * 4,
     )
     figures = validate(classifier.encoder, probe, batches, shape=SHAPE, margin=MARGIN)
     # The largest shift opens every gate of this probe, so the limit can be met.
@@ -68,8 +69,42 @@ def test_states_within_the_limit_are_left_alone(
         constraint=Constraint(kind="mean", margin=MARGIN, slack=0.0),
         shape=SHAPE,
         limit=1e9,
+        is_bound=[False] * 4,
     )
     assert torch.equal(probe.bias, before)
+
+
+def test_states_that_the_constraint_held_open_are_closed(
+    classifier: Classifier, texts: Path
+) -> None:
+    torch.manual_seed(3)
+    shape = ProbeShape(kind="hidden", num_states=4, hidden_size=32, bottleneck_size=4)
+    probe = Probe(shape).requires_grad_(requires_grad=False)
+    probe.bias.fill_(4.0)
+    batches = _batches(classifier, texts)
+
+    def divergences() -> list[float]:
+        figures = validate(
+            classifier.encoder, probe, batches, shape=SHAPE, margin=MARGIN
+        )
+        return [state.divergence for state in figures.states]
+
+    limit = max(divergences()) + MARGIN
+    calibrate(
+        classifier.encoder,
+        probe,
+        batches,
+        constraint=Constraint(kind="mean", margin=MARGIN, slack=0.0),
+        shape=SHAPE,
+        limit=limit,
+        is_bound=[True, True, False, False],
+    )
+    shift = probe.bias - 4.0
+    assert float(shift[:2].max()) < -0.1
+    assert shift[2:].tolist() == [0.0, 0.0]
+    assert max(divergences()) <= limit
+    probe.bias[:2] -= 0.06  # a little more than the resolution of the search
+    assert min(divergences()[:2]) > limit
 
 
 def _input_probe() -> Probe:
@@ -102,6 +137,7 @@ def test_input_probe_is_closed_as_a_whole_where_there_is_room(
         constraint=constraint,
         shape=SHAPE,
         limit=limit,
+        is_bound=[False] * 4,
     )
     shift = probe.bias - before
     assert float(shift[0]) < -1.0
@@ -123,5 +159,6 @@ def test_infeasible_input_probe_is_left_alone(
         constraint=Constraint(kind="mean", margin=MARGIN, slack=0.0),
         shape=SHAPE,
         limit=1e-9,
+        is_bound=[True] * 4,
     )
     assert bool((probe.bias == 0).all())

@@ -85,7 +85,7 @@ def test_resuming_equals_not_stopping(
     resumed = fit(dataclasses.replace(halved, resume=True), _silent())
     assert _equal(whole, resumed)
     assert whole.record.multipliers == resumed.record.multipliers
-    assert whole.record.epoch == resumed.record.epoch
+    assert whole.record.epochs == resumed.record.epochs
 
 
 def test_fitted_probe_survives_the_disk(config: FitConfig) -> None:

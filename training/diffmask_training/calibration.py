@@ -6,11 +6,12 @@ may stray too far, or not nearly as far as it may. A shift of the bias, found on
 validation texts by bisection, mends that without touching what the probe has learned
 to rank.
 
-States of a hidden probe stand alone: those that break the limit are opened, the others
-left as they are. Those of an input probe share their votes, and opening one opens all
-above it, at a worse price than training's: 15 points of sparsity on SST-2 for a few
-tenths of agreement. So an input probe is closed as a whole, where every state leaves
-room, and otherwise left alone.
+States of a hidden probe stand alone: those that break the limit are opened, and those
+that leave room are closed if the constraint is what kept them open; a state that the
+least price of divergence kept open is left as it is. Those of an input probe share
+their votes, and opening one opens all above it, at a worse price than training's: 15
+points of sparsity on SST-2 for a few tenths of agreement. So an input probe is closed
+as a whole, where every state leaves room, and otherwise left alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ def calibrate(
     constraint: Constraint,
     shape: HardConcreteShape,
     limit: float,
+    is_bound: Sequence[bool],
 ) -> None:
     """Shift the biases of a probe in place.
 
@@ -48,6 +50,8 @@ def calibrate(
         constraint: How far masked predictions may stray.
         shape: Of the votes' distribution.
         limit: Largest divergence (or excess) of a state, nats.
+        is_bound: Of each state, whether the constraint has a price of its own there:
+            its multiplier is over the least. Not used for an input probe.
     """
     captured = [encoder.capture(batch.inputs) for batch in batches]
     fitted = probe.bias.clone()
@@ -77,7 +81,12 @@ def calibrate(
             probe.bias[index] = fitted[index] + shift
             return bounded(index)
 
-        probe.bias[index] = fitted[index] + smallest_shift(alone, limit=limit)
+        shift = smallest_shift(alone, limit=limit)
+        if shift == 0.0 and is_bound[index]:
+            shift = smallest_shift(
+                alone, limit=limit, lowest=-_LARGEST_SHIFT, highest=0.0
+            )
+        probe.bias[index] = fitted[index] + shift
 
 
 def _close_together(

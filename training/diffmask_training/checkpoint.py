@@ -35,7 +35,7 @@ class FitRecord:
     Attributes:
         is_feasible: Whether the constraint held in every state on the validation texts.
         is_collapsed: Whether some state keeps hardly a token, or hardly drops one.
-        epoch: The chosen epoch, counted from 1.
+        epochs: The epoch that each state is kept from, counted from 1.
         multipliers: Of each state, at that epoch's end.
         fit_seconds: Wall-clock time of the whole fit, seconds.
         seconds_by_stage: Where it went.
@@ -46,7 +46,7 @@ class FitRecord:
 
     is_feasible: bool
     is_collapsed: bool
-    epoch: int
+    epochs: tuple[int, ...]
     multipliers: tuple[float, ...]
     fit_seconds: float
     seconds_by_stage: Mapping[str, float]

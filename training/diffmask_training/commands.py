@@ -62,8 +62,10 @@ def run_fit(config: FitConfig) -> int:
         raise AssertionError("a fit just made has a verdict")
     for line in verdict_lines(record.verdict):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+    first, last = min(record.epochs), max(record.epochs)
+    chosen = f"epoch {last}" if first == last else f"states of epochs {first} to {last}"
     console.print(
-        f"epoch {record.epoch} chosen; written to {config.probes / config.kind}",
+        f"{chosen} chosen; written to {config.probes / config.kind}",
         soft_wrap=True,
     )
     return 0 if record.verdict.is_sound else 1

@@ -11,7 +11,7 @@ text. Deviations: the standardisation, and an initial bias of 3 instead of 5, fr
 the gates can close within a few hundred steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -149,3 +149,23 @@ class Probe(nn.Module):
 def plain_state(probe: Probe) -> dict[str, Tensor]:
     """Return copies of a probe's tensors, safe from further training."""
     return {name: value.detach().clone() for name, value in probe.state_dict().items()}
+
+
+def splice(
+    state: Mapping[str, Tensor], other: Mapping[str, Tensor], state_index: int
+) -> dict[str, Tensor]:
+    """Return a hidden probe's tensors with one state's network and baseline replaced.
+
+    Args:
+        state: Tensors of a hidden probe, as `plain_state` returns them.
+        other: Those of another of the same shape.
+        state_index: Which state is taken from it.
+    """
+    spliced = dict(state)
+    for name, tensor in other.items():
+        if name.startswith((f"first.{state_index}.", f"second.{state_index}.")):
+            spliced[name] = tensor
+        elif name in {"bias", "baselines"}:
+            spliced[name] = spliced[name].clone()
+            spliced[name][state_index] = tensor[state_index]
+    return spliced

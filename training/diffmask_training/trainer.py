@@ -38,6 +38,9 @@ from diffmask_training.sharing import Processes, Rows, Sharing
 from diffmask_training.stopwatch import Stopwatch
 from diffmask_training.validation import validate
 
+# A multiplier over the least by this factor was driven there by the constraint.
+_BOUND_FACTOR = 1.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFigures:
@@ -330,8 +333,16 @@ class Trainer:
                 )
             )
 
-    def calibrate(self, encodings: Sequence[Encoding]) -> None:
-        """Shift biases until hard masks on these texts use the limit."""
+    def calibrate(
+        self, encodings: Sequence[Encoding], multipliers: Sequence[float]
+    ) -> None:
+        """Shift biases until hard masks on these texts use the limit.
+
+        Args:
+            encodings: The texts.
+            multipliers: Of each state, when the probe was as it is now.
+        """
+        least = _BOUND_FACTOR * self.config.min_multiplier
 
         def shift() -> Tensor:
             calibrate(
@@ -341,6 +352,7 @@ class Trainer:
                 constraint=self.constraint,
                 shape=self.shape,
                 limit=(1 + self.config.tolerance) * self.constraint.limit,
+                is_bound=[multiplier > least for multiplier in multipliers],
             )
             return self.probe.bias.detach()
 

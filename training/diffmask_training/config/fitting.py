@@ -41,8 +41,9 @@ class ObjectiveConfig:
         quantile: Share of the texts held to the margin under `quantile`.
         tolerance: A probe counts as feasible while no state's validation divergence is
             over the limit by more than this share of it. In the end, a hidden probe's
-            states that are get opened until they are not, and an input probe that is
-            feasible gets closed until one is just not.
+            states that are get opened until they are not, and those that the
+            constraint held open for nothing closed; an input probe that is feasible
+            gets closed until one state is just not.
         aim: Share of the limit that training aims at in the first epoch, in [0.1, 1].
         pacing: After each epoch, set every state's aim so that its hard masks on the
             validation texts should meet the limit, and deal fewer texts to states that
