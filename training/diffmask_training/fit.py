@@ -53,23 +53,38 @@ class _Progress:
     """What a fit has come to, beside its trainer.
 
     Attributes:
-        best: The best epoch so far; None before the first.
+        best: The best epoch so far, the last of equals; None before the first.
+        improved_epoch: The last epoch that was better than all before it.
         rows: Of the log.
         seconds: Wall-clock time up to the last checkpoint.
     """
 
     best: Candidate | None = None
+    improved_epoch: int = 0
     rows: list[list[Any]] = field(default_factory=list)
     seconds: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
         best = None if self.best is None else dataclasses.asdict(self.best)
-        return {"best": best, "rows": self.rows, "seconds": self.seconds}
+        return {
+            "best": best,
+            "improved_epoch": self.improved_epoch,
+            "rows": self.rows,
+            "seconds": self.seconds,
+        }
+
+    def consider(self, candidate: Candidate) -> None:
+        """Keep a candidate that is as good as the best, or better."""
+        if self.best is None or candidate.rank < self.best.rank:
+            self.improved_epoch = candidate.epoch
+        if self.best is None or candidate.rank <= self.best.rank:
+            self.best = candidate
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.best = None if state["best"] is None else Candidate(**state["best"])
+        self.improved_epoch = state["improved_epoch"]
         self.rows, self.seconds = state["rows"], state["seconds"]
 
 
@@ -121,15 +136,14 @@ def _run_epochs(
     directory = config.probes / config.kind
     num_steps = math.ceil(len(texts.train) / config.batch_size)
     watcher.on_start(trainer.encoder.states, num_steps)
-    while trainer.epoch < config.epochs and not _is_exhausted(prepared, progress):
+    while not _is_over(config, trainer.epoch, progress):
         for shown in trainer.train_epoch(texts.train):
             watcher.on_step(shown)
         figures = trainer.validate(texts.validation)
         if config.pacing:
             trainer.pacing.update(figures)
         candidate = assess(trainer, figures)
-        if progress.best is None or candidate.rank <= progress.best.rank:
-            progress.best = candidate
+        progress.consider(candidate)
         progress.rows += rows_of(trainer.epoch, figures, candidate.multipliers)
         progress.seconds = time.perf_counter() - since
         if processes.is_main:
@@ -140,11 +154,9 @@ def _run_epochs(
         watcher.on_epoch(trainer.epoch, figures, candidate.multipliers)
 
 
-def _is_exhausted(prepared: Prepared, progress: _Progress) -> bool:
-    patience, epoch = prepared.trainer.config.patience, prepared.trainer.epoch
-    if not patience or progress.best is None:
-        return False
-    return epoch - progress.best.epoch >= patience
+def _is_over(config: FitConfig, epoch: int, progress: _Progress) -> bool:
+    waited = epoch - progress.improved_epoch
+    return epoch >= config.epochs or 0 < config.patience <= waited
 
 
 def _finished(

@@ -7,7 +7,11 @@ from torch import Tensor
 from diffmask_training.figures import Figures
 from diffmask_training.probes import plain_state
 from diffmask_training.trainer import Trainer
-from diffmask_training.verdict import is_collapsed
+from diffmask_training.verdict import (
+    is_collapsed,
+    shares_of_limit,
+    states_over_limit,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +47,8 @@ def assess(trainer: Trainer, figures: Figures) -> Candidate:
         trainer: At the end of an epoch.
         figures: Its validation there.
     """
-    limit = trainer.constraint.limit
-    breaks = [trainer.constraint.found(state) for state in figures.states]
-    # A slack of nothing allows no excess at all.
-    worst = max(breaks) / max(limit, 1e-12)
-    is_feasible = worst <= 1 + trainer.config.tolerance
+    worst = max(shares_of_limit(figures, trainer.config).values())
+    is_feasible = not states_over_limit(figures, trainer.config)
     return Candidate(
         epoch=trainer.epoch,
         is_feasible=is_feasible,
