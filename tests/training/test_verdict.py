@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from diffmask_training.config import FitConfig
+from diffmask_training.config import FitConfig, from_tables
 from diffmask_training.figures import Figures, StateFigures
 from diffmask_training.verdict import Verdict, is_collapsed, judge, verdict_from
 
@@ -70,7 +70,7 @@ def test_divergence_within_the_tolerance_is_feasible() -> None:
 def test_each_constraint_is_judged_by_what_it_bounds(
     constraint: str, divergence: float, outcome: str
 ) -> None:
-    config = dataclasses.replace(CONFIG, constraint=constraint)
+    config = from_tables(FitConfig, {}, {"margin": 0.1, "constraint": constraint})
     assert _judge(config, divergence=(divergence, divergence)).outcome == outcome
 
 
@@ -96,7 +96,7 @@ def test_infeasible_below_the_bound_is_told_to_go_on() -> None:
 def test_infeasible_is_told_what_would_have_helped(
     field: str, value: object, flag: str
 ) -> None:
-    config = dataclasses.replace(CONFIG, **{field: value})
+    config = from_tables(FitConfig, {}, {"margin": 0.1, field: value})
     advice = _judge(config, divergence=(0.4, 0.4)).advice
     assert any(flag in line for line in advice)
     assert not any(flag in line for line in _judge(divergence=(0.4, 0.4)).advice)
