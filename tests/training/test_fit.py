@@ -1,9 +1,11 @@
 import csv
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from diffmask_training.checkpoint import FittedProbe, load_probe
 from diffmask_training.classifier import load_classifier
@@ -11,6 +13,7 @@ from diffmask_training.config import FitConfig
 from diffmask_training.errors import CheckpointError, ConfigError
 from diffmask_training.fit import Watcher, fit
 from diffmask_training.probes import ProbeKind
+from tests.support.checkpoint import write_checkpoint
 
 
 class _Stopped(Exception):
@@ -53,7 +56,7 @@ def _equal(left: FittedProbe, right: FittedProbe) -> bool:
 def test_fit_masks_something_and_keeps_to_the_margin(
     config: FitConfig, kind: ProbeKind
 ) -> None:
-    config = dataclasses.replace(config, kind=kind, epochs=20)
+    config = dataclasses.replace(config, kind=kind, epochs=20, margin=0.1)
     last: list[float] = []
     watcher = Watcher(
         on_start=lambda *_: None,
@@ -137,3 +140,39 @@ def test_directory_without_a_head_is_refused(tmp_path: Path, checkpoint: Path) -
 def test_directory_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         load_classifier(tmp_path)
+
+
+def test_tokenizer_of_another_model_is_refused(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    directory = write_checkpoint(tmp_path / "other", family="bert")
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer.add_tokens(["unheard", "of"])
+    tokenizer.save_pretrained(directory)
+    with pytest.raises(CheckpointError, match=r"knows 27 tokens.*embeddings for 25"):
+        load_classifier(directory)
+
+
+def test_tokenizer_without_a_mask_is_refused(tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "other")
+    path = directory / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    del settings["mask_token"]
+    path.write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match="no mask or padding token"):
+        load_classifier(directory)
+
+
+def test_margin_left_open_comes_from_the_models_own_entropy(config: FitConfig) -> None:
+    record = fit(dataclasses.replace(config, epochs=1), _silent()).record
+    assert record.verdict is not None
+    entropy = record.verdict.output_entropy
+    assert entropy > 0
+    assert 0.01 <= record.config["margin"] <= 1.1 * entropy
+    assert record.verdict.margin == record.config["margin"]
+
+
+def test_margin_given_goes_before_the_share(config: FitConfig) -> None:
+    given = dataclasses.replace(config, epochs=1, margin=0.33)
+    record = fit(given, _silent()).record
+    assert record.config["margin"] == 0.33

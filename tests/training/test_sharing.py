@@ -28,6 +28,7 @@ def test_rows_lead_from_a_states_texts_to_own_ones_and_back() -> None:
     found = torch.full((11,), -1)
     for part in range(2):
         seen: dict[int, int] = {}
+        counts: set[int] = set()
         for index in range(3):
             sharing = Sharing(num_parts=2, num_processes=3, process_index=index)
             own = sharing.texts(16, part)
@@ -37,8 +38,10 @@ def test_rows_lead_from_a_states_texts_to_own_ones_and_back() -> None:
             found[rows.noise] = part
             places = rows.places.tolist()
             seen |= dict(zip(places, rows.noise.tolist(), strict=True))
+            counts.add(rows.count)
         # Over all processes a part's places are filled, in the order of the rows.
-        assert sorted(seen) == list(range(rows.count))
+        assert counts == {len(seen)}
+        assert sorted(seen) == list(range(len(seen)))
         assert [seen[place] for place in sorted(seen)] == sorted(seen.values())
     assert bool((found >= 0).all())
 

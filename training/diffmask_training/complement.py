@@ -40,7 +40,7 @@ def complement_agreement(
     num_texts = 0
     for batch in batches:
         captured = encoder.capture(batch.inputs)
-        num_texts += len(batch.labels)
+        num_texts += len(batch.attention_mask)
         before = captured.logits.argmax(dim=-1)
         for index in every:
             gates = hard_gates(probe, captured.hidden_states, index, shape).values

@@ -130,8 +130,8 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     lines = [
         f"verdict: {verdict.outcome}"
         + (f" in {', '.join(over)}" if (over := verdict.states_over_limit) else ""),
-        f"  margin {verdict.margin:.3f} nats, {_times(verdict)} the mean entropy of the"
-        f" model's own predictions, {verdict.output_entropy:.3f} nats",
+        f"  margin {verdict.margin:.3g} nats, {_times(verdict)} the mean entropy of the"
+        f" model's own predictions, {verdict.output_entropy:.3g} nats",
         f"  divergence {verdict.divergence:.3f} nats, {verdict.violation_rate:.1%} of"
         f" the texts over the margin, {verdict.agreement:.1%} of predictions kept",
         f"  tokens kept {sum(kept) / len(kept):.1%}, from {min(kept):.1%} to"

@@ -14,7 +14,7 @@ from torch import Tensor
 from diffmask_training.figures import Figures
 from diffmask_training.probes import ProbeKind, plain_state, splice
 from diffmask_training.trainer import Trainer
-from diffmask_training.verdict import COLLAPSED_SHARE, is_collapsed
+from diffmask_training.verdict import COLLAPSED_SHARE, is_collapsed, shares_of_limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +68,13 @@ def assess(trainer: Trainer, figures: Figures) -> Candidate:
         trainer: At the end of an epoch.
         figures: Its validation there.
     """
-    # A slack of nothing allows no excess at all.
-    allowed = (1 + trainer.config.tolerance) * max(trainer.constraint.limit, 1e-12)
+    allowed = 1 + trainer.config.tolerance
+    shares = shares_of_limit(figures, trainer.config)
     return Candidate(
         kind=trainer.probe.shape.kind,
         epochs=(trainer.epoch,) * len(figures.states),
         kept_shares=tuple(state.kept_share for state in figures.states),
-        breaks=tuple(
-            trainer.constraint.found(state) / allowed for state in figures.states
-        ),
+        breaks=tuple(share / allowed for share in shares.values()),
         multipliers=tuple(trainer.multipliers.values),
         state=plain_state(trainer.probe),
     )

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, reduce
+from accelerate.utils import broadcast_object_list, parse_flag_from_env, reduce
 from torch import Tensor
 
 _Made = TypeVar("_Made")
@@ -48,7 +48,10 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        self._state = PartialState()
+        # Left to itself, it takes processes without an accelerator for lone ones.
+        on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
+        on_cpu = on_cpu or not torch.accelerator.is_available()
+        self._state = PartialState(cpu=on_cpu)
         self.count: int = self._state.num_processes
         self.index: int = self._state.process_index
         self.device: torch.device = self._state.device

@@ -215,7 +215,7 @@ class Trainer:
         self, batch: TensorBatch, dealt: Sequence[Masking], part: int
     ) -> dict[int, TextFigures]:
         # Figures of all processes' texts of one part of the step, by state.
-        own = batch.rows(self.sharing.texts(len(batch.labels), part))
+        own = batch.rows(self.sharing.texts(len(batch.attention_mask), part))
         inputs = own.to(self.processes.device).inputs
         rows = {m.state_index: self.sharing.rows(m.texts, part) for m in dealt}
         maskings = [

@@ -74,9 +74,7 @@ def judge(
         output_entropy: Mean entropy of the model's own predictions, nats.
         complement_agreement: Of each state.
     """
-    constraint = config.limit()
-    most = (1 + config.tolerance) * constraint.limit
-    over = tuple(s.state for s in figures.states if constraint.found(s) > most)
+    over = states_over_limit(figures, config)
     at_bound = tuple(
         state.state
         for state, value in zip(figures.states, multipliers, strict=True)
@@ -97,6 +95,21 @@ def judge(
         states_at_bound=at_bound,
         advice=_advice(outcome, config, over, at_bound, complement),
     )
+
+
+def states_over_limit(figures: Figures, config: FitConfig) -> tuple[str, ...]:
+    """Return the states whose constraint does not hold, the tolerance counted in."""
+    share_by_state = shares_of_limit(figures, config)
+    most = 1 + config.tolerance
+    return tuple(name for name, share in share_by_state.items() if share > most)
+
+
+def shares_of_limit(figures: Figures, config: FitConfig) -> dict[str, float]:
+    """Return what each state uses of the limit, as a share of it."""
+    constraint = config.limit()
+    # A slack of nothing allows no excess at all.
+    limit = max(constraint.limit, 1e-12)
+    return {s.state: constraint.found(s) / limit for s in figures.states}
 
 
 def is_collapsed(kept_shares: Sequence[float]) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from diffmask_training.errors import CheckpointError
@@ -26,7 +27,8 @@ def write_whole(directory: Path, content_by_name: Mapping[str, bytes]) -> None:
             path.replace(directory / name)
     except OSError as error:
         for path in staged.values():
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
         raise CheckpointError(
             f"{directory}: {', '.join(content_by_name)} cannot be written"
             f" ({error.strerror}); what was there before is as it was. Make room, and"

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from diffmask_service.bundle import Bundle, Graph, GraphFidelity
+from diffmask_service.bundle import Bundle, FitVerdict, Graph, GraphFidelity
+from diffmask_service.bundle.manifest import parse_manifest
 from diffmask_service.render import BundleCard
 
 
@@ -50,6 +51,31 @@ def test_card_says_that_a_probe_is_infeasible(tiny_bundle: Bundle) -> None:
     probes = {**manifest.probes, "input": probe}
     bundle = replace(tiny_bundle, manifest=replace(manifest, probes=probes))
     assert "NO, exported on demand" in shown(bundle)
+
+
+def test_card_says_how_to_mend_a_collapsed_probe(tiny_bundle: Bundle) -> None:
+    manifest = tiny_bundle.manifest
+    verdict = FitVerdict(
+        outcome="collapsed open",
+        margin=0.1,
+        output_entropy=0.2,
+        kept_shares={"block_1": 0.999},
+        agreement=1.0,
+        divergence=0.0,
+        violation_rate=0.0,
+        complement_agreement=0.5,
+        states_over_limit=(),
+        states_at_bound=("block_1",),
+        advice=("lower --initial-bias", "raise --epochs"),
+    )
+    probe = replace(manifest.probes["input"], verdict=verdict)
+    described = replace(manifest, probes={**manifest.probes, "input": probe})
+    read = parse_manifest(described.to_json())
+    assert read.probes["input"].verdict == verdict
+    assert read.probes["hidden"].verdict is None
+    text = shown(replace(tiny_bundle, manifest=read))
+    assert row(text, "verdict")[-2:] == ["collapsed", "open"]
+    assert "lower --initial-bias; raise --epochs" in " ".join(text.split())
 
 
 def test_card_shows_the_whole_digest(tiny_bundle: Bundle) -> None:
