@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffmask_training.batches import TensorBatch, collate, encode
+from diffmask_training.batches import TensorBatch, collate
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig, Precision
+from diffmask_training.encoding import encode
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.records import Record
 from diffmask_training.trainer import Trainer
@@ -35,7 +36,8 @@ def _trainer(
 
 def _batch(classifier: Classifier) -> TensorBatch:
     records = [Record(text=text, label=0) for text in TEXTS]
-    return collate(encode(records, classifier.tokenizer, 64), pad_id=0)
+    task = classifier.encoder.task
+    return collate(encode(records, classifier.tokenizer, 64, task=task), pad_id=0)
 
 
 @pytest.mark.parametrize("kind", ["input", "hidden"])
@@ -75,7 +77,8 @@ def test_statistics_standardise_real_tokens(family: str, tmp_path: Path) -> None
     classifier = load_classifier(write_checkpoint(tmp_path, family=family))
     trainer = _trainer(classifier)
     records = [Record(text=text) for text in TEXTS]
-    encodings = encode(records, classifier.tokenizer, 64)
+    task = classifier.encoder.task
+    encodings = encode(records, classifier.tokenizer, 64, task=task)
     trainer.initialise(encodings, mask_id=4)
     with torch.no_grad():
         batch = collate(encodings, pad_id=0)

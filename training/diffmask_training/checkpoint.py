@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from diffmask_service.bundle import ValueDefinition
 from diffmask_training.errors import CheckpointError
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.trainer import Trainer
@@ -39,6 +40,7 @@ class FitRecord:
         seconds_by_stage: Where it went.
         processor: What it ran on.
         config: Settings of the fit.
+        value: What was measured of a model that predicts a value; None for others.
     """
 
     is_feasible: bool
@@ -49,6 +51,7 @@ class FitRecord:
     seconds_by_stage: Mapping[str, float]
     processor: str
     config: Mapping[str, Any]
+    value: ValueDefinition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,9 @@ def load_probe(probes: Path, kind: ProbeKind) -> FittedProbe:
         probe = Probe(ProbeShape(**described["shape"]))
         probe.load_state_dict(load_file(directory / _WEIGHTS))
         record = FitRecord(**described["record"])
+        if record.value is not None:
+            value = ValueDefinition(**described["record"]["value"])
+            record = dataclasses.replace(record, value=value)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{directory}: no fitted probe; run `diffmask-train fit --kind {kind}`"

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from diffmask_training.batches import Encoding, encode
+from diffmask_training.batches import Encoding, sorted_batches
 from diffmask_training.checkpoint import (
     FitRecord,
     FittedProbe,
@@ -22,8 +23,9 @@ from diffmask_training.checkpoint import (
 )
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import FitConfig
+from diffmask_training.encoding import encode
 from diffmask_training.errors import CheckpointError
-from diffmask_training.figures import Figures
+from diffmask_training.figures import Figures, StateFigures
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.splits import read_splits
 from diffmask_training.trainer import StepFigures, Trainer
@@ -138,9 +140,14 @@ class _Texts:
 def _prepare(config: FitConfig) -> tuple[Trainer, _Texts]:
     classifier = load_classifier(config.checkpoint)
     encoder, tokenizer = classifier.encoder, classifier.tokenizer
-    splits = read_splits(config, classifier.labels)
-    train = encode(splits.train, tokenizer, config.max_train_tokens)
-    validation = encode(splits.validation, tokenizer, config.max_train_tokens)
+    task, limit = encoder.task, config.max_train_tokens
+    splits = read_splits(config, classifier.labels, task=task.name)
+    train = encode(splits.train, tokenizer, limit, task=task)
+    validation = encode(splits.validation, tokenizer, limit, task=task)
+    some = sorted_batches(
+        train[:_STATISTICS_TEXTS], batch_size=64, pad_id=tokenizer.pad_token_id
+    )
+    encoder.measure(batch.inputs for batch in some)
     if config.validation_texts:
         generator = torch.Generator().manual_seed(config.split_seed)
         order = torch.randperm(len(validation), generator=generator).tolist()
@@ -214,6 +221,7 @@ def _finished(trainer: Trainer, best: _Best, seconds: float) -> FittedProbe:
                 name: str(value) if isinstance(value, Path) else value
                 for name, value in settings.items()
             },
+            value=trainer.encoder.task.value,
         ),
     )
 
@@ -255,7 +263,13 @@ def _log(
     with path.open("w" if is_new else "a", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         if is_new:
-            names = [field.name for field in dataclasses.fields(figures.states[0])]
-            writer.writerow(["epoch", *names, "multiplier"])
+            writer.writerow(["epoch", *_row(figures.states[0]), "multiplier"])
         for state, multiplier in zip(figures.states, multipliers, strict=True):
-            writer.writerow([epoch, *dataclasses.astuple(state), multiplier])
+            writer.writerow([epoch, *_row(state).values(), multiplier])
+
+
+def _row(state: StateFigures) -> dict[str, Any]:
+    # The task's own figures have a column each.
+    row: dict[str, Any] = dataclasses.asdict(state)
+    scores: dict[str, float] = row.pop("scores")
+    return row | scores

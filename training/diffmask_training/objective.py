@@ -11,7 +11,6 @@ dropped and grows with depth.
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -50,24 +49,6 @@ class Constraint:
         if self.kind == "mean":
             return divergences.mean()
         return functional.relu(divergences - self.margin).mean()
-
-
-def divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence of masked from original predictions.
-
-    Args:
-        logits: `[batch, labels]` float32. Of the plain run.
-        masked_logits: `[batch, labels]` float32. Of the masked run.
-
-    Returns:
-        `[batch]` float32, nats, >= 0.
-    """
-    return functional.kl_div(
-        torch.log_softmax(masked_logits, dim=-1),
-        torch.log_softmax(logits, dim=-1),
-        reduction="none",
-        log_target=True,
-    ).sum(dim=-1)
 
 
 def mean_over_tokens(values: Tensor, attention_mask: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from diffmask_training.figures import Figures
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.lagrangian import Multipliers
 from diffmask_training.masking import mix, sampled_gates
-from diffmask_training.objective import divergence, mean_over_tokens
+from diffmask_training.objective import mean_over_tokens
 from diffmask_training.pacing import Pacing
 from diffmask_training.probes import Probe
 from diffmask_training.validation import validate
@@ -60,8 +60,8 @@ class _Masked:
 
     Attributes:
         state_index: Whose gates.
-        inputs: Model inputs, each `[batch, tokens]`.
-        original: `[batch, labels]` float32. Logits of the plain run.
+        inputs: As the batch has them, each `[batch, tokens]`.
+        original: Float32 logits of the plain run.
         hidden_state: `[batch, tokens, hidden]` float32. What the model reads.
         keep_probability: `[batch, tokens]` float32 in (0, 1).
         energy: `[batch, tokens]` float32, >= 0. Mean square of the networks' scores.
@@ -167,7 +167,7 @@ class Trainer:
         with self._stage("capture"), torch.no_grad():
             captured = self.fast_encoder.capture(batch.inputs)
         texts_by_state = self.pacing.deal(
-            len(batch.labels), self.config.states_per_text, self.generator
+            len(batch.texts), self.config.states_per_text, self.generator
         )
         with self._stage("masked forward"):
             masked = [
@@ -179,7 +179,9 @@ class Trainer:
             loss = torch.zeros(())
             figures = []
             for part, part_logits in zip(masked, logits, strict=True):
-                divergences = divergence(part.original, part_logits)
+                divergences = self.encoder.task.divergence(
+                    part.original, part_logits, part.inputs
+                )
                 index = part.state_index
                 sparsity = mean_over_tokens(part.keep_probability, part.attention_mask)
                 energy = mean_over_tokens(part.energy, part.attention_mask)

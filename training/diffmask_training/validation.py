@@ -1,16 +1,19 @@
 """Deterministic validation: every state, hard masks, every text, float32."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from diffmask_training.batches import TensorBatch
+from diffmask_training.batches import Encoding, TensorBatch
 from diffmask_training.encoder import Encoder
 from diffmask_training.figures import Figures, MaskedRun, summarise
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.masking import hard_gates, masked_logits
 from diffmask_training.probes import Probe
+from diffmask_training.tasks import Task
 
 
 @torch.no_grad()
@@ -31,15 +34,15 @@ def validate(
         shape: Of the votes' distribution.
         margin: Allowed divergence, nats.
     """
-    num_states = probe.shape.num_states
-    labels, num_tokens, plain = [], [], []
-    masked: list[list[MaskedRun]] = [[] for _ in range(num_states)]
+    task = encoder.task
+    texts: list[Encoding] = []
+    predictions: list[Any] = []
+    runs = [_Run() for _ in encoder.states]
     for batch in batches:
         captured = encoder.capture(batch.inputs)
-        labels.append(batch.labels.numpy())
-        num_tokens.append(batch.attention_mask.sum(dim=-1).numpy())
-        plain.append(captured.logits.numpy())
-        for index in range(num_states):
+        texts += batch.texts
+        predictions += _predictions(task, captured.logits, batch)
+        for index, run in enumerate(runs):
             gates = hard_gates(probe, captured.hidden_states, index, shape).values
             logits = masked_logits(
                 encoder,
@@ -49,21 +52,39 @@ def validate(
                 state_index=index,
                 gates=gates,
             )
-            kept = (gates * batch.attention_mask).sum(dim=-1)
-            masked[index].append(
-                MaskedRun(logits=logits.numpy(), num_kept=kept.long().numpy())
+            distance = task.divergence(
+                captured.logits.double(), logits.double(), batch.inputs
             )
+            kept = (gates * batch.attention_mask).sum(dim=-1)
+            run.predictions += _predictions(task, logits, batch)
+            run.divergences += distance.tolist()
+            run.num_kept += kept.long().tolist()
     return summarise(
+        task=task,
         states=encoder.states,
-        labels=np.concatenate(labels),
-        num_tokens=np.concatenate(num_tokens),
-        logits=np.concatenate(plain),
+        texts=texts,
+        predictions=predictions,
         runs=[
             MaskedRun(
-                logits=np.concatenate([run.logits for run in runs]),
-                num_kept=np.concatenate([run.num_kept for run in runs]),
+                predictions=run.predictions,
+                divergences=run.divergences,
+                num_kept=run.num_kept,
             )
-            for runs in masked
+            for run in runs
         ],
         margin=margin,
     )
+
+
+@dataclass
+class _Run:
+    """One state's masked runs, as they come in."""
+
+    predictions: list[Any] = field(default_factory=list)
+    divergences: list[float] = field(default_factory=list)
+    num_kept: list[int] = field(default_factory=list)
+
+
+def _predictions(task: Task, logits: Tensor, batch: TensorBatch) -> list[Any]:
+    rows = zip(logits.numpy(), batch.texts, strict=True)
+    return [task.predict(row, text) for row, text in rows]

@@ -66,13 +66,7 @@ def group_words(text: TextInput, tokenized: TokenizedText) -> Grouping:
         tokenized: Its tokens.
     """
     positions = np.flatnonzero(~tokenized.is_special)
-    runs = [
-        list(run)
-        for _, run in itertools.groupby(
-            positions.tolist(),
-            key=lambda i: (tokenized.segments[i], tokenized.word_index[i]),
-        )
-    ]
+    runs = _word_runs(tokenized)
     segments = [int(tokenized.segments[run[0]]) for run in runs]
     starts = [int(tokenized.offsets[run, 0].min()) for run in runs]
     ends = [int(tokenized.offsets[run, 1].max()) for run in runs]
@@ -89,6 +83,11 @@ def group_words(text: TextInput, tokenized: TokenizedText) -> Grouping:
     )
     lengths = np.array([0, *(len(run) for run in runs)][: len(runs)], dtype=np.int64)
     return Grouping(units=units, tokens=positions, starts=np.cumsum(lengths))
+
+
+def first_tokens(tokenized: TokenizedText) -> Int64Array:
+    """Return the position of the first token of each word, `[words]` int64."""
+    return np.array([run[0] for run in _word_runs(tokenized)], dtype=np.int64)
 
 
 def aggregate_scores(input_gates: Float32Array) -> Float32Array:
@@ -142,3 +141,15 @@ def take_units(units: Units, positions: Int64Array) -> Units:
         segments=units.segments[positions],
         is_special=units.is_special[positions],
     )
+
+
+def _word_runs(tokenized: TokenizedText) -> list[list[int]]:
+    # Positions of the tokens of each word, in text order.
+    positions = np.flatnonzero(~tokenized.is_special)
+    return [
+        list(run)
+        for _, run in itertools.groupby(
+            positions.tolist(),
+            key=lambda i: (tokenized.segments[i], tokenized.word_index[i]),
+        )
+    ]
