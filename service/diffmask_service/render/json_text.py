@@ -150,8 +150,11 @@ def _prediction(prediction: Prediction) -> dict[str, Any]:
             }
         case TagsPrediction():
             return {"words": _words(prediction)}
-        case ValuePrediction() | SpanPrediction():
-            return asdict(prediction)
+        case ValuePrediction():
+            return {"value": _floats(np.float32(prediction.value))}
+        case SpanPrediction():
+            probability = _floats(np.float32(prediction.probability))
+            return {**asdict(prediction), "probability": probability}
 
 
 def _words(prediction: TagsPrediction) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from diffmask_service.core.values import TextInput
 from diffmask_service.engine.limits import EngineLimits, check_inputs
 from diffmask_service.engine.tokenizer import TextTokenizer
-from diffmask_service.errors import BundleError, InvalidInput
+from diffmask_service.errors import BundleError, InputTooLong, InvalidInput
 from tests.support.tiny import MAX_TOKENS, TOKENS, tiny_tokenizer
 
 TOKENIZER = TextTokenizer(tiny_tokenizer(), max_tokens=MAX_TOKENS)
@@ -42,6 +42,17 @@ def test_the_longer_text_of_a_pair_is_cut_first() -> None:
     assert len(tokens.texts) == MAX_TOKENS
     assert tokens.texts[-3:] == ("good", "movie", "[SEP]")
     assert tokens.is_truncated
+
+
+def test_a_question_keeps_its_end_and_loses_only_context() -> None:
+    tokenizer = TextTokenizer(tiny_tokenizer(), max_tokens=MAX_TOKENS, keeps_first=True)
+    pair = TextInput(text="a good movie , a fun", text_pair="bad " * 20)
+    tokens = tokenizer.tokenize(pair, truncate=True, where="it")
+    assert tokens.texts[1:8] == (*pair.text.split(), "[SEP]")
+    assert tokens.texts[8:] == ("bad", "bad", "bad", "[SEP]")
+    long = TextInput(text="a " * 10, text_pair="bad")
+    with pytest.raises(InputTooLong, match="has 13 tokens before any of its text_pair"):
+        tokenizer.tokenize(long, truncate=True, where="it")
 
 
 def test_threads_may_cut_and_not_cut_at_the_same_time() -> None:
