@@ -62,11 +62,12 @@ def encoding_of(record: Record, tokens: Tokens, *, task: Task) -> Encoding:
         tokens: What the tokenizer made of it.
         task: What the model predicts.
     """
+    source = record.text if record.text_pair is None else record.text_pair
     return Encoding(
         input_ids=tuple(tokens.ids),
         token_type_ids=tuple(tokens.type_ids),
         label=record.label,
-        scored=task.scored(tokens),
+        scored=task.scored(tokens, source),
         offsets=tuple(tokens.offsets),
-        source=record.text if record.text_pair is None else record.text_pair,
+        source=source,
     )

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from diffmask_service.core.alignment import first_tokens, group_words
+from diffmask_service.core.alignment import group_words
 from diffmask_service.core.spans import best_span
 from diffmask_service.core.values import (
     Float32Array,
@@ -203,12 +203,15 @@ class SpanDecoder:
     def decode(self, reading: Reading) -> SpanPrediction:
         """Return the best span."""
         first, last = self._span(reading)
-        offsets = reading.tokenized.offsets
-        start, end = int(offsets[first, 0]), int(offsets[last, 1])
+        offsets, context = reading.tokenized.offsets, reading.text.text_pair or ""
+        covered = context[: int(offsets[last, 1])]
+        # Some vocabularies count the blank before a word to its first token.
+        answer = covered[int(offsets[first, 0]) :].strip()
+        end = len(covered.rstrip())
         log_start, log_end = (_log_softmax(side) for side in reading.logits.T)
         return SpanPrediction(
-            text=(reading.text.text_pair or "")[start:end],
-            start=start,
+            text=answer,
+            start=end - len(answer),
             end=end,
             probability=float(np.exp(log_start[first] + log_end[last])),
         )
@@ -234,8 +237,9 @@ def _change(full: Reading, masked: Reading) -> float:
 
 
 def _of_words(reading: Reading) -> Float32Array:
-    # `[words, labels]`.
-    return reading.logits[first_tokens(reading.tokenized)]
+    # `[words, labels]`, each from the first token of its word.
+    words = group_words(reading.text, reading.tokenized)
+    return reading.logits[words.tokens[words.starts]]
 
 
 def _categorical(full: Float32Array, masked: Float32Array) -> _Float64Array:

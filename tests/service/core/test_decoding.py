@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,17 @@ def test_an_answer_is_the_best_span_of_the_context() -> None:
     prediction = SPAN.decode(reading)
     assert prediction.text == "ada"
     assert (prediction.start, prediction.end) == (0, 3)
+
+
+def test_an_answer_has_no_blank_before_it() -> None:
+    offsets = PAIR.offsets.copy()
+    offsets[6, 0] = 3  # as vocabularies have it that count the blank to the word
+    tokens = replace(PAIR, offsets=offsets)
+    logits = np.zeros((8, 2))
+    logits[6] = 5
+    prediction = SPAN.decode(read(logits, QUESTION, tokens))
+    assert prediction.text == "sings"
+    assert (prediction.start, prediction.end) == (4, 9)
 
 
 def test_probability_of_an_answer_is_that_of_its_start_and_end_among_all() -> None:

@@ -75,8 +75,9 @@ class QuestionAnswering(TaskOf[Span | None]):
         """Return the logits of the start and those of the end."""
         return logits[..., 0], logits[..., 1]
 
-    def scored(self, tokens: Tokens) -> tuple[int, ...]:
+    def scored(self, tokens: Tokens, text: str) -> tuple[int, ...]:
         """Return the tokens of the context."""
+        del text
         pairs = zip(tokens.sequence_ids, tokens.special_tokens_mask, strict=True)
         return tuple(
             i for i, (part, flag) in enumerate(pairs) if part == 1 and not flag
@@ -103,7 +104,7 @@ class QuestionAnswering(TaskOf[Span | None]):
             logits, np.array(text.scored), max_answer_tokens=self.max_answer_tokens
         )
         answer = text.source[text.offsets[first][0] : text.offsets[last][1]]
-        return Span(first=first, last=last, text=answer)
+        return Span(first=first, last=last, text=answer.strip())
 
     def agreement(self, before: Span | None, after: Span | None) -> float:
         """Return 1 where the span is the same."""

@@ -68,9 +68,14 @@ class TaskOf(ABC, Generic[PredictionT]):
         """Return logits as the outputs of a graph, in the order of their names."""
         return (logits,)
 
-    def scored(self, tokens: Tokens) -> tuple[int, ...]:
-        """Return the tokens that a prediction is read from, where these are some."""
-        del tokens
+    def scored(self, tokens: Tokens, text: str) -> tuple[int, ...]:
+        """Return the tokens that a prediction is read from, where these are some.
+
+        Args:
+            tokens: What the tokenizer made of the text.
+            text: The text, or the second of two.
+        """
+        del tokens, text
         return ()
 
     def measured(self, logits: Tensor) -> Self:

@@ -31,12 +31,16 @@ class TokenClassification(TaskOf[tuple[int, ...]]):
     name: ClassVar[TaskName] = "token_classification"
     pairs = "refused"
 
-    def scored(self, tokens: Tokens) -> tuple[int, ...]:
-        """Return the first token of each word, special tokens left out."""
-        special = tokens.special_tokens_mask
-        text = [index for index, flag in enumerate(special) if not flag]
-        words = itertools.groupby(text, key=lambda index: tokens.word_ids[index])
-        return tuple(next(run) for _, run in words)
+    def scored(self, tokens: Tokens, text: str) -> tuple[int, ...]:
+        """Return the first token of each word; white space and specials have none."""
+        ordinary = [i for i, flag in enumerate(tokens.special_tokens_mask) if not flag]
+        words = itertools.groupby(ordinary, key=lambda i: tokens.word_ids[i])
+        runs = (list(run) for _, run in words)
+        return tuple(
+            run[0]
+            for run in runs
+            if text[tokens.offsets[run[0]][0] : tokens.offsets[run[-1]][1]].strip()
+        )
 
     def divergence(
         self, logits: Tensor, masked: Tensor, inputs: Mapping[str, Tensor]
@@ -85,5 +89,7 @@ def _labelled(predicted: tuple[int, ...], text: Encoding) -> Iterator[tuple[int,
     index_by_start = {tag.start: tag.index for tag in require(text.label, tuple)}
     for position, found in zip(text.scored, predicted, strict=True):
         start, _ = text.offsets[position]
+        # Some vocabularies count the blank before a word to its first token.
+        start += text.source[start : start + 1].isspace()
         if start in index_by_start:
             yield found, index_by_start[start]
