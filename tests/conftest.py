@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from diffmask_service.app import open_engine
 from diffmask_service.bundle import Bundle
 from diffmask_service.engine import Engine
 from diffmask_service.telemetry import Telemetry
 from tests.support.tiny import write_tiny_bundle, write_tiny_pair_bundle
+
+# A busy machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,9 +10,13 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PreTrainedTokenizerFast,
 )
+
+from diffmask_service.bundle import TaskName
 
 GOOD = ("good", "fine", "great", "lovely")
 BAD = ("bad", "dull", "awful", "boring")
@@ -87,32 +91,54 @@ _TINY_BY_FAMILY: Mapping[str, _Tiny] = {
     ),
 }
 FAMILIES = tuple(_TINY_BY_FAMILY)
+LABELS_BY_TASK: Mapping[TaskName, tuple[str, ...]] = {
+    "text_classification": ("negative", "positive"),
+    "multi_label_classification": ("praise", "blame", "plot"),
+    "regression": ("LABEL_0",),
+    "token_classification": ("O", "GOOD", "BAD"),
+    "question_answering": (),
+}
+_PROBLEMS = {
+    "multi_label_classification": "multi_label_classification",
+    "regression": "regression",
+}
+_SETTINGS_BY_TASK: Mapping[TaskName, Mapping[str, Any]] = {
+    task: {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "problem_type": _PROBLEMS.get(task),
+    }
+    if labels
+    else {}
+    for task, labels in LABELS_BY_TASK.items()
+}
+_HEAD_BY_TASK: Mapping[str, Any] = {
+    "token_classification": AutoModelForTokenClassification,
+    "question_answering": AutoModelForQuestionAnswering,
+}
 
 
 def write_checkpoint(
-    directory: Path, *, family: str = "bert", seed: int = 0, num_layers: int = 2
+    directory: Path,
+    *,
+    family: str = "bert",
+    task: TaskName = "text_classification",
+    seed: int = 0,
+    num_layers: int = 2,
 ) -> Path:
-    """Write a classifier with random weights and return its directory.
+    """Write a model with random weights and return its directory.
 
     Args:
         directory: Where to.
         family: Model type as the library names it.
+        task: What it predicts.
         seed: Of the weights.
         num_layers: Number of blocks.
     """
     torch.manual_seed(seed)
     tiny = _TINY_BY_FAMILY[family]
     words = [*tiny.first, *_WORDS, *tiny.last]
-    special_by_role = {
-        role: next(word for word in words if word in names)
-        for role, names in (
-            ("pad", ("[PAD]", "<pad>")),
-            ("unk", ("[UNK]", "<unk>")),
-            ("cls", ("[CLS]", "<s>")),
-            ("sep", ("[SEP]", "</s>")),
-            ("mask", ("[MASK]", "<mask>")),
-        )
-    }
+    special_by_role = _special_by_role(words)
     settings: dict[str, Any] = {
         "vocab_size": len(words),
         "hidden_size": 32,
@@ -125,17 +151,34 @@ def write_checkpoint(
         "eos_token_id": words.index(special_by_role["sep"]),
         "cls_token_id": words.index(special_by_role["cls"]),
         "sep_token_id": words.index(special_by_role["sep"]),
-        "id2label": {0: "negative", 1: "positive"},
-        "label2id": {"negative": 0, "positive": 1},
         "initializer_range": 0.3,
+        **_SETTINGS_BY_TASK[task],
     }
     config = AutoConfig.for_model(family, **{**settings, **tiny.config})
-    model = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
-        config
-    )
-    model.save_pretrained(directory)
-    _tokenizer(words, special_by_role, tiny.pair).save_pretrained(directory)
+    auto_class: Any = _HEAD_BY_TASK.get(task, AutoModelForSequenceClassification)
+    auto_class.from_config(config).save_pretrained(directory)
+    tokenizer_of(family).save_pretrained(directory)
     return directory
+
+
+def tokenizer_of(family: str) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a family's tiny checkpoint."""
+    tiny = _TINY_BY_FAMILY[family]
+    words = [*tiny.first, *_WORDS, *tiny.last]
+    return _tokenizer(words, _special_by_role(words), tiny.pair)
+
+
+def _special_by_role(words: list[str]) -> dict[str, str]:
+    return {
+        role: next(word for word in words if word in names)
+        for role, names in (
+            ("pad", ("[PAD]", "<pad>")),
+            ("unk", ("[UNK]", "<unk>")),
+            ("cls", ("[CLS]", "<s>")),
+            ("sep", ("[SEP]", "</s>")),
+            ("mask", ("[MASK]", "<mask>")),
+        )
+    }
 
 
 def _tokenizer(
@@ -162,7 +205,13 @@ def _tokenizer(
     )
 
 
-def write_texts(path: Path, *, num_texts: int = 120, seed: int = 0) -> Path:
+def write_texts(
+    path: Path,
+    *,
+    task: TaskName = "text_classification",
+    num_texts: int = 120,
+    seed: int = 0,
+) -> Path:
     """Write labelled sentences whose one telling word gives the label."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -175,6 +224,23 @@ def write_texts(path: Path, *, num_texts: int = 120, seed: int = 0) -> Path:
         label = number % 2
         words = [pick(FILLERS) for _ in range(2 + number % 5)]
         words.insert(number % len(words), pick(GOOD if label else BAD))
-        lines.append(json.dumps({"text": " ".join(words) + " .", "label": label}))
+        lines.append(json.dumps(_row(task, words, label)))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def _row(task: TaskName, words: list[str], label: int) -> dict[str, Any]:
+    text = " ".join(words) + " ."
+    telling = next(word for word in words if word in (*GOOD, *BAD))
+    if task == "multi_label_classification":
+        names = ["praise" if label else "blame"] + ["plot"] * ("plot" in words)
+        return {"text": text, "label": names}
+    if task == "regression":
+        return {"text": text, "label": label * 4 - 2 + 0.25 * len(words)}
+    if task == "token_classification":
+        tags = [("GOOD" if label else "BAD") if w == telling else "O" for w in words]
+        return {"text": words, "label": tags}
+    if task == "question_answering":
+        answer = {"text": telling, "answer_start": text.index(telling)}
+        return {"text": "what was it", "context": text, "label": [answer]}
+    return {"text": text, "label": label}

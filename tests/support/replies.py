@@ -7,6 +7,7 @@ import numpy as np
 from diffmask_service.core.values import (
     Explanation,
     Float32Array,
+    LabelPrediction,
     ModelIdentity,
     Prediction,
     Reply,
@@ -40,16 +41,22 @@ _HASTE_BY_TOKEN = {
 TEXT = "A visually stunning, but never boring film about memory and loss."
 
 
-def prediction(*, positive: float = 0.9873) -> Prediction:
+def prediction(*, positive: float = 0.9873) -> LabelPrediction:
     """Return a prediction with a given probability of the label `positive`."""
     probabilities = np.array([1 - positive, positive], dtype=np.float32)
     index = int(probabilities.argmax())
-    return Prediction(
+    return LabelPrediction(
         label=LABELS[index],
         label_index=index,
         probabilities=probabilities,
         logits=np.log(probabilities),
     )
+
+
+def labelled(prediction: Prediction) -> LabelPrediction:
+    """Return a prediction that is one label, for the type checker's sake."""
+    assert isinstance(prediction, LabelPrediction)
+    return prediction
 
 
 def units(texts: tuple[str, ...] = tuple(_HASTE_BY_TOKEN)) -> Units:

@@ -166,6 +166,25 @@ def tiny_model(inputs: Sequence[str] = INPUTS) -> onnx.ModelProto:
     return model
 
 
+def tiny_span_model() -> onnx.ModelProto:
+    """Return a graph whose start and end logits are the weights of the kept tokens."""
+    model = tiny_model()
+    graph = model.graph
+    nodes = [node for node in graph.node if "logits" not in node.output]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    outputs = [value for value in graph.output if value.name != "logits"]
+    del graph.output[:]
+    for name in ("start_logits", "end_logits"):
+        graph.node.append(helper.make_node("Identity", ["scaled_weight"], [name]))
+        value = helper.make_tensor_value_info(
+            name, TensorProto.FLOAT, ["batch", "tokens"]
+        )
+        graph.output.append(value)
+    graph.output.extend(outputs)
+    return model
+
+
 def tiny_manifest(**changes: Any) -> Manifest:
     """Return the manifest that goes with `tiny_model`."""
     manifest = Manifest(
@@ -243,6 +262,26 @@ def write_tiny_pair_bundle(directory: Path) -> Bundle:
     )
     files = tiny_files(selftest__json=selftest.to_json())
     return write_bundle(directory, tiny_manifest(takes_pairs=True), files)
+
+
+def write_tiny_span_bundle(directory: Path) -> Bundle:
+    """Write a model that answers questions with the heaviest words of the context."""
+    tokens = ("[CLS]", "a", "[SEP]", "movie", "[SEP]")
+    weights = (0.25, 0.0, 0.0, 0.25, 0.0)
+    selftest = tiny_selftest(
+        text="a",
+        text_pair="movie",
+        input_ids=tuple(TOKENS.index(token) for token in tokens),
+        logits=tuple(weight for weight in weights for _ in range(2)),
+        input_gates=tuple(map(tuple, tiny_input_gates(tokens).tolist())),
+        hidden_gates=tuple(map(tuple, tiny_hidden_gates(tokens).tolist())),
+    )
+    files = tiny_files(
+        selftest__json=selftest.to_json(),
+        model__fp32__onnx=tiny_span_model().SerializeToString(),
+    )
+    manifest = tiny_manifest(task="question_answering", labels=(), takes_pairs=True)
+    return write_bundle(directory, manifest, files)
 
 
 def _probe_report() -> ProbeReport:

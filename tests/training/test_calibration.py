@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffmask_training.batches import TensorBatch, encode, sorted_batches
+from diffmask_training.batches import TensorBatch, sorted_batches
 from diffmask_training.calibration import calibrate, smallest_shift
 from diffmask_training.classifier import Classifier
+from diffmask_training.encoding import encode
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.objective import Constraint
 from diffmask_training.probes import Probe, ProbeShape
@@ -18,7 +19,7 @@ MARGIN = 0.02
 
 def _batches(classifier: Classifier, texts: Path) -> list[TensorBatch]:
     records = read_records(texts, labels=("negative", "positive"), columns=Columns())
-    encodings = encode(records, classifier.tokenizer, 64)
+    encodings = encode(records, classifier.tokenizer, 64, task=classifier.encoder.task)
     return list(sorted_batches(encodings, batch_size=64, pad_id=0))
 
 

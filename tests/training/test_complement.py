@@ -3,9 +3,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from diffmask_training.batches import TensorBatch, collate, encode
+from diffmask_training.batches import TensorBatch, collate
 from diffmask_training.classifier import Classifier
 from diffmask_training.complement import complement_agreement
+from diffmask_training.encoding import encode
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.records import Record
@@ -24,7 +25,9 @@ def _probe(bias: float) -> Probe:
 
 def _batches(classifier: Classifier) -> Iterator[TensorBatch]:
     records = [Record(text=text) for text in TEXTS]
-    for encoding in encode(records, classifier.tokenizer, 64):
+    for encoding in encode(
+        records, classifier.tokenizer, 64, task=classifier.encoder.task
+    ):
         yield collate([encoding], pad_id=0)
 
 

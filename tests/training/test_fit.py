@@ -133,7 +133,7 @@ def test_directory_without_a_head_is_refused(tmp_path: Path, checkpoint: Path) -
         config.replace("BertForSequenceClassification", "BertModel")
     )
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="BertModel, which has no classification"):
+    with pytest.raises(CheckpointError, match="BertModel, which has no head"):
         load_classifier(tmp_path)
 
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffmask_training.batches import collate, encode
+from diffmask_training.batches import collate
 from diffmask_training.classifier import load_classifier
+from diffmask_training.encoding import encode
 from diffmask_training.initialisation import initialise
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.records import Record
@@ -26,7 +27,7 @@ def test_statistics_standardise_real_tokens(family: str, tmp_path: Path) -> None
         )
     )
     records = [Record(text=text) for text in TEXTS]
-    encodings = encode(records, classifier.tokenizer, 64)
+    encodings = encode(records, classifier.tokenizer, 64, task=classifier.encoder.task)
     batch = collate(encodings, pad_id=0)
     initialise(probe, classifier.encoder, [batch], mask_id=4)
     with torch.no_grad():

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffmask_training.batches import Encoding, TensorBatch, collate, encode
+from diffmask_training.batches import Encoding, TensorBatch, collate
 from diffmask_training.classifier import Classifier
 from diffmask_training.config import FitConfig, from_tables
+from diffmask_training.encoding import encode
 from diffmask_training.errors import NonFiniteError
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.records import Record
@@ -39,7 +40,8 @@ def _trainer(
 
 def _batch(classifier: Classifier) -> TensorBatch:
     records = [Record(text=text, label=0) for text in TEXTS]
-    return collate(encode(records, classifier.tokenizer, 64), pad_id=0)
+    task = classifier.encoder.task
+    return collate(encode(records, classifier.tokenizer, 64, task=task), pad_id=0)
 
 
 @pytest.mark.parametrize("kind", ["input", "hidden"])
@@ -177,7 +179,12 @@ def test_number_that_is_not_finite_names_step_and_state(
     else:
         trainer.encoder.model.classifier.bias.data[0] = torch.nan
     before = trainer.primal.state_dict()["num_steps"]
-    encodings = encode([Record(text=t) for t in TEXTS], classifier.tokenizer, 64)
+    encodings = encode(
+        [Record(text=t) for t in TEXTS],
+        classifier.tokenizer,
+        64,
+        task=classifier.encoder.task,
+    )
     expected = "block_1" if broken == "probe" else "word_embeddings"
     with pytest.raises(NonFiniteError, match=rf"epoch 1, step 1: .*{expected} .*lower"):
         list(trainer.train_epoch(encodings))

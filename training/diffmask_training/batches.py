@@ -1,13 +1,12 @@
-"""Batches: records to padded tensors, texts of like length together."""
+"""Batches: tokenised texts to padded tensors, texts of like length together."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from diffmask_training.records import Record
+from diffmask_training.records import Label
 
 # Texts are sorted by length inside pools of this many batches: padding nearly vanishes,
 # and which texts share a batch still changes with every epoch.
@@ -21,12 +20,19 @@ class Encoding:
     Attributes:
         input_ids: Vocabulary indices, special tokens included.
         token_type_ids: Segment indices, as many.
-        label: Label index, or -1 where there is none.
+        label: What the model should say, or None where there is no label.
+        scored: Positions of the tokens that a prediction is read from; empty where it
+            is the whole text's.
+        offsets: Start and end of each token in its text, code points.
+        source: The text that `scored` tokens stand in.
     """
 
     input_ids: tuple[int, ...]
     token_type_ids: tuple[int, ...]
-    label: int
+    label: Label | None = None
+    scored: tuple[int, ...] = ()
+    offsets: tuple[tuple[int, int], ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +40,13 @@ class TensorBatch:
     """Padded texts.
 
     Attributes:
-        inputs: Model inputs by name, each `[batch, tokens]` int64.
-        labels: `[batch]` int64, -1 where there is none.
+        inputs: Model inputs by name, each `[batch, tokens]` int64, and `scored`, 1 for
+            tokens that a prediction is read from.
+        texts: The texts before padding.
     """
 
     inputs: dict[str, Tensor]
-    labels: Tensor
+    texts: tuple[Encoding, ...]
 
     @property
     def attention_mask(self) -> Tensor:
@@ -49,37 +56,13 @@ class TensorBatch:
     def rows(self, texts: Tensor) -> "TensorBatch":
         """Return some of the texts, `[rows]` int64 by index, as long as they are."""
         inputs = {name: value[texts] for name, value in self.inputs.items()}
-        return TensorBatch(inputs=inputs, labels=self.labels[texts])
+        chosen = tuple(self.texts[index] for index in texts.tolist())
+        return TensorBatch(inputs=inputs, texts=chosen)
 
     def to(self, device: torch.device) -> "TensorBatch":
         """Return them on a device."""
         inputs = {name: value.to(device) for name, value in self.inputs.items()}
-        return TensorBatch(inputs=inputs, labels=self.labels.to(device))
-
-
-def encode(
-    records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[Encoding]:
-    """Tokenise records, cutting what is longer than `max_tokens` tokens."""
-    encoded = tokenizer(
-        [record.text for record in records],
-        [record.text_pair or "" for record in records]
-        if any(record.text_pair for record in records)
-        else None,
-        truncation=True,
-        max_length=max_tokens,
-        return_token_type_ids=True,
-    )
-    return [
-        Encoding(
-            input_ids=tuple(input_ids),
-            token_type_ids=tuple(token_type_ids),
-            label=-1 if record.label is None else record.label,
-        )
-        for record, input_ids, token_type_ids in zip(
-            records, encoded["input_ids"], encoded["token_type_ids"], strict=True
-        )
-    ]
+        return TensorBatch(inputs=inputs, texts=self.texts)
 
 
 def shuffled_batches(
@@ -125,16 +108,19 @@ def collate(encodings: Sequence[Encoding], *, pad_id: int) -> TensorBatch:
     input_ids = torch.full(shape, pad_id, dtype=torch.long)
     token_type_ids = torch.zeros(shape, dtype=torch.long)
     attention_mask = torch.zeros(shape, dtype=torch.long)
+    scored = torch.zeros(shape, dtype=torch.long)
     for row, encoding in enumerate(encodings):
         length = len(encoding.input_ids)
         input_ids[row, :length] = torch.tensor(encoding.input_ids)
         token_type_ids[row, :length] = torch.tensor(encoding.token_type_ids)
         attention_mask[row, :length] = 1
+        scored[row, list(encoding.scored)] = 1
     return TensorBatch(
         inputs={
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
+            "scored": scored,
         },
-        labels=torch.tensor([encoding.label for encoding in encodings]),
+        texts=tuple(encodings),
     )

@@ -22,7 +22,7 @@ from diffmask_training.batches import TensorBatch
 from diffmask_training.encoder import Encoder
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.masking import hard_gates, masked_logits
-from diffmask_training.objective import Constraint, divergence
+from diffmask_training.objective import Constraint
 from diffmask_training.probes import Probe
 
 _RESOLUTION = 0.05
@@ -69,7 +69,9 @@ def calibrate(
                 state_index=index,
                 gates=gates,
             )
-            divergences.append(divergence(plain.logits, logits))
+            divergences.append(
+                encoder.task.divergence(plain.logits, logits, batch.inputs)
+            )
         return float(constraint.bounded(torch.cat(divergences)))
 
     if probe.shape.kind == "input":

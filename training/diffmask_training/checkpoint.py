@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from diffmask_service.bundle import ValueDefinition
 from diffmask_training.errors import CheckpointError
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape, plain_state
 from diffmask_training.trainer import Trainer
@@ -42,6 +43,7 @@ class FitRecord:
         processor: What it ran on.
         config: Settings of the fit; the margin is the one in nats.
         verdict: Figures and advice; None in records of an older version.
+        value: What was measured of a model that predicts a value; None for others.
     """
 
     is_feasible: bool
@@ -53,6 +55,7 @@ class FitRecord:
     processor: str
     config: Mapping[str, Any]
     verdict: Verdict | None = None
+    value: ValueDefinition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,9 @@ def load_probe(probes: Path, kind: ProbeKind) -> FittedProbe:
         if record.verdict is not None:
             verdict = verdict_from(described["record"]["verdict"])
             record = dataclasses.replace(record, verdict=verdict)
+        if record.value is not None:
+            value = ValueDefinition(**described["record"]["value"])
+            record = dataclasses.replace(record, value=value)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{directory}: no fitted probe; run `diffmask-train fit --kind {kind}`"

@@ -1,11 +1,15 @@
-"""Loading of a fine-tuned classifier: safetensors only, and with the head it needs."""
+"""Loading of a fine-tuned model: safetensors only, and with the head it needs."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import (
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedTokenizerBase,
 )
@@ -14,15 +18,22 @@ from transformers.utils import logging
 from diffmask_training.encoder import Encoder
 from diffmask_training.errors import CheckpointError
 
+# By the end of an architecture's name.
+_HEADS: Mapping[str, Any] = {
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForTokenClassification": AutoModelForTokenClassification,
+    "ForQuestionAnswering": AutoModelForQuestionAnswering,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
-    """A frozen classifier ready to be probed.
+    """A frozen fine-tuned model ready to be probed, whatever it predicts.
 
     Attributes:
         encoder: The model behind its adapter.
         tokenizer: Its tokenizer, a fast one.
-        labels: Label names in index order.
+        labels: Label names in index order; none where a span is predicted.
     """
 
     encoder: Encoder
@@ -37,8 +48,8 @@ def load_classifier(directory: Path) -> Classifier:
         directory: Holds `config.json`, `model.safetensors` and the tokenizer.
 
     Raises:
-        CheckpointError: A part is missing, the model has no classification head, or its
-            type is not supported.
+        CheckpointError: A part is missing, the model has none of the supported heads,
+            or its type is not supported.
     """
     for name in ("config.json", "model.safetensors"):
         if not (directory / name).is_file():
@@ -48,16 +59,17 @@ def load_classifier(directory: Path) -> Classifier:
             )
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     architecture = next(iter(config.get("architectures") or []), "none")
-    if not architecture.endswith("ForSequenceClassification"):
+    head = next((head for head in _HEADS if architecture.endswith(head)), None)
+    if head is None:
         raise CheckpointError(
-            f"{directory}: its architecture is {architecture}, which has no"
-            f" classification"
-            " head; fine-tune it first, for example with `diffmask-train finetune`"
+            f"{directory}: its architecture is {architecture}, which has no head for"
+            " sequence classification, token classification or question answering;"
+            " fine-tune it first, for example with `diffmask-train finetune`"
         )
     # The library's own bars and notes say nothing that the checks below do not.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    model, report = AutoModelForSequenceClassification.from_pretrained(
+    model, report = _HEADS[head].from_pretrained(
         directory, output_loading_info=True, use_safetensors=True
     )
     if report["missing_keys"]:
@@ -76,8 +88,13 @@ def load_classifier(directory: Path) -> Classifier:
             f"{directory}: the tokenizer has no mask or padding token"
         )
     _refuse_other_vocabulary(directory, tokenizer, model.config.vocab_size)
-    labels = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
-    return Classifier(encoder=Encoder(model), tokenizer=tokenizer, labels=labels)
+    try:
+        encoder = Encoder(model)
+    except CheckpointError as error:
+        raise CheckpointError(f"{directory}: {error}") from error
+    return Classifier(
+        encoder=encoder, tokenizer=tokenizer, labels=encoder.task.labels(model.config)
+    )
 
 
 def _refuse_other_vocabulary(

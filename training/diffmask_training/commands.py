@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from diffmask_service.bundle import read_bundle
-from diffmask_training.batches import encode
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import (
@@ -19,6 +18,7 @@ from diffmask_training.config import (
     FitConfig,
     VerifyConfig,
 )
+from diffmask_training.encoding import encode
 from diffmask_training.evaluation import evaluate_bundle, evaluate_probe
 from diffmask_training.export.rederive import verify_bundle
 from diffmask_training.export.write import export
@@ -82,8 +82,9 @@ def run_evaluate(config: EvaluateConfig) -> int:
         multipliers["input"] = tuple(state.multiplier for state in states)
     else:
         classifier = load_classifier(config.checkpoint)
-        splits = read_splits(config, classifier.labels)
-        tests = encode(splits.test, classifier.tokenizer, config.max_train_tokens)
+        task, limit = classifier.encoder.task, config.max_train_tokens
+        splits = read_splits(config, classifier.labels, task=task.name)
+        tests = encode(splits.test, classifier.tokenizer, limit, task=task)
         for kind in _KINDS:
             fitted = load_probe(config.probes, kind)
             figures[kind] = evaluate_probe(classifier, fitted, tests)
@@ -126,6 +127,12 @@ def _summary(figures: Figures) -> str:
     after = figures.mean_if_labelled("macro_f1")
     if after is not None and figures.macro_f1 is not None:
         text += f", macro F1 {figures.macro_f1:.4f} unmasked, {after:.4f} masked"
+    for name in figures.states[0].scores:
+        mean = sum(state.scores[name] for state in figures.states) / len(figures.states)
+        text += f", {name.replace('_', ' ')}"
+        if name in figures.scores:
+            text += f" {figures.scores[name]:.4g} unmasked,"
+        text += f" {mean:.4g} masked"
     return text + "\n"
 
 

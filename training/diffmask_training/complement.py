@@ -7,6 +7,7 @@ predictions that stay the same is reported; a low one is good.
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 
 from diffmask_training.batches import TensorBatch
@@ -36,12 +37,11 @@ def complement_agreement(
         For each state, the share of predictions that stay the same, in [0, 1].
     """
     every = range(probe.shape.num_states)
-    num_same = [0] * len(every)
-    num_texts = 0
+    task = encoder.task
+    agreements: list[list[float]] = [[] for _ in every]
     for batch in batches:
         captured = encoder.capture(batch.inputs)
-        num_texts += len(batch.attention_mask)
-        before = captured.logits.argmax(dim=-1)
+        before = task.predict_all(captured.logits, batch.texts)
         for index in every:
             gates = hard_gates(probe, captured.hidden_states, index, shape).values
             logits = masked_logits(
@@ -52,5 +52,6 @@ def complement_agreement(
                 state_index=index,
                 gates=1 - gates,
             )
-            num_same[index] += int((logits.argmax(dim=-1) == before).sum())
-    return tuple(count / num_texts for count in num_same)
+            after = task.predict_all(logits, batch.texts)
+            agreements[index] += map(task.agreement, before, after)
+    return tuple(float(np.mean(found)) for found in agreements)

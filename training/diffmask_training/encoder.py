@@ -7,7 +7,7 @@ state costs only what lies above it. The adapter proves itself when it is built.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ from diffmask_training.families import (
     state_modules,
 )
 from diffmask_training.hooks import limited, tapped
+from diffmask_training.tasks import Task, task_of
 
 # Two texts of as many tokens, for the proof; their ids are any but the padding's.
 _TEXTS = ((2, 5, 7, 3), (2, 9, 6, 3))
@@ -34,7 +35,8 @@ class Captured:
     """What one plain run of the model gave.
 
     Attributes:
-        logits: `[batch, labels]` float32.
+        logits: `[batch, labels]` float32, or `[batch, tokens, labels]` where each token
+            has some; the task says which.
         hidden_states: `num_states` tensors `[batch, tokens, hidden]`; state 0 may be
             narrower or wider than the others.
     """
@@ -44,23 +46,25 @@ class Captured:
 
 
 class Encoder(nn.Module):
-    """A frozen classifier whose states can be read and replaced.
+    """A frozen fine-tuned model whose states can be read and replaced.
 
     Attributes:
-        model: The classifier, in evaluation mode, no parameter trainable.
+        model: The model, in evaluation mode, no parameter trainable.
+        task: What it predicts.
         family: What is particular to its family.
         states: Names of the states, index 0 first.
         inputs: Names of the inputs that the model takes.
         widths: Width of each state, index 0 first.
 
     Raises:
-        CheckpointError: The family is not supported, or the model's states cannot be
-            replaced faithfully.
+        CheckpointError: The family or the head is not supported, or the model's states
+            cannot be replaced faithfully.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.family = family_of(model)
+        self.task: Task = task_of(model)
         self.model = model.requires_grad_(requires_grad=False).train(mode=False)
         modules = state_modules(model)
         self.states = tuple(name for name, _ in modules)
@@ -93,6 +97,17 @@ class Encoder(nn.Module):
         """Longest input, tokens, special tokens counted."""
         return max_tokens(self.model)
 
+    @torch.no_grad()
+    def measure(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Measure what the task has to know of the model's own predictions, if any.
+
+        Args:
+            batches: Inputs of some training texts, a few hundred in all.
+        """
+        if self.task.value is not None:
+            logits = [self.capture(inputs).logits for inputs in batches]
+            self.task = self.task.measured(torch.cat(logits))
+
     def capture(
         self, inputs: Mapping[str, Tensor], replace_words: Replacement | None = None
     ) -> Captured:
@@ -119,7 +134,7 @@ class Encoder(nn.Module):
             hidden_state: `[batch, tokens, hidden]`. What stands in its place.
 
         Returns:
-            `[batch, labels]` float32 logits.
+            Float32 logits, of the shape that the plain run's have.
         """
         return self.run_from_each(inputs, {state_index: hidden_state})
 
@@ -138,7 +153,7 @@ class Encoder(nn.Module):
                 hidden]`, what stands in its place for its share of the rows.
 
         Returns:
-            `[batch, labels]` float32 logits.
+            Float32 logits, of the shape that the plain run's have.
         """
         entering: dict[int, Replacement] = {}
         num_rows = []
@@ -169,7 +184,7 @@ class Encoder(nn.Module):
 
         taken = {name: inputs[name] for name in self.inputs if name in inputs}
         with tapped(self._sources, keep):
-            logits = self.model(**taken).logits
+            logits = self.task.outputs(self.model(**taken))
         return Captured(logits=logits, hidden_states=tuple(kept))
 
     @torch.no_grad()
@@ -177,7 +192,7 @@ class Encoder(nn.Module):
         # Hooks can silently miss: a renamed module, an output that is a tuple, a block
         # that is called twice. So nothing is believed that was not just seen to hold.
         inputs = self._proof_inputs()
-        plain = self.model(**inputs).logits.float()
+        plain = self.task.outputs(self.model(**inputs)).float()
         captured = self.capture(inputs)
         widths = tuple(state.shape[-1] for state in captured.hidden_states)
         if len(widths) != self.num_states or len(set(widths[1:])) != 1:

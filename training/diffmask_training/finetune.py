@@ -1,5 +1,8 @@
 """Fine-tuning of a classifier, so that there is something to explain.
 
+One label for a text or a pair is the only task here; `fit` takes models of the others
+from wherever they were fine-tuned.
+
 Only for our own recipes and for newcomers without a checkpoint: any fine-tuned
 classifier of a supported family works with `fit`. The loop is `transformers.Trainer`'s;
 what is ours is the optional random masking of what the classifier reads.

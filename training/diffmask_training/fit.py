@@ -61,7 +61,7 @@ class _Progress:
 
     best: Candidate | None = None
     improved_epoch: int = 0
-    rows: list[list[Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -182,6 +182,7 @@ def _finished(
                 for name, value in dataclasses.asdict(trainer.config).items()
             },
             verdict=verdict,
+            value=trainer.encoder.task.value,
         ),
     )
 

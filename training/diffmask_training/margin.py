@@ -6,10 +6,14 @@ of the model's outputs: a masked prediction may stray about as far as the model 
 undecided anyway.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+
+from diffmask_training.batches import TensorBatch
+from diffmask_training.encoder import Encoder
 
 # A vague model's entropy is more than what its predictions differ by. Were the margin
 # that large, the mean prediction, which needs no text at all, would keep within it.
@@ -32,19 +36,27 @@ class Outputs:
     information: float
 
 
-def describe_outputs(logits: Tensor) -> Outputs:
+@torch.no_grad()
+def describe_outputs(encoder: Encoder, batches: Iterable[TensorBatch]) -> Outputs:
     """Return how sure a model is.
 
     Args:
-        logits: `[batch, labels]` float32. Of plain runs.
+        encoder: The model.
+        batches: The texts, at least one.
     """
-    log_chances = torch.log_softmax(logits.double(), dim=-1)
-    chances = log_chances.exp()
-    entropy = -(chances * log_chances).sum(dim=-1).mean()
-    mean = chances.mean(dim=0)
-    mean_entropy = -torch.xlogy(mean, mean).sum()
+    task = encoder.task
+    device = next(encoder.model.parameters()).device
+    entropies, logits = [], []
+    for batch in batches:
+        inputs = batch.to(device).inputs
+        found = encoder.capture(inputs).logits.float()
+        entropies.append(task.entropy(found, inputs))
+        logits.append(found)
+    # Predictions for each token have no mean over texts.
+    per_text = logits[0].dim() == 2
     return Outputs(
-        entropy=float(entropy), information=max(float(mean_entropy - entropy), 0.0)
+        entropy=float(torch.cat(entropies).double().mean()),
+        information=task.information(torch.cat(logits)) if per_text else math.inf,
     )
 
 

@@ -19,7 +19,7 @@ from diffmask_training.masking import (
     mix,
     noisy_gates,
 )
-from diffmask_training.objective import SparsityKind, divergence, text_means
+from diffmask_training.objective import SparsityKind, text_means
 from diffmask_training.probes import Probe
 
 
@@ -139,11 +139,12 @@ class MaskedRuns:
         masked = self._logits(drawn, complement=False)
         removed = self._logits(drawn, complement=True) if self.with_complement else None
         figures = []
+        divergence = self.encoder.task.divergence
         for number, part in enumerate(drawn):
-            divergences = divergence(part.original, masked[number])
+            divergences = divergence(part.original, masked[number], part.inputs)
             complements = torch.zeros_like(divergences)
             if removed is not None:
-                complements = divergence(part.original, removed[number])
+                complements = divergence(part.original, removed[number], part.inputs)
             figures.append(self._figures(part, divergences, complements))
         return figures
 

@@ -213,7 +213,7 @@ def masked_logits(
         gates: `[batch, tokens]` float32 in [0, 1].
 
     Returns:
-        `[batch, labels]` float32.
+        Float32, of the shape that the plain run's have.
     """
     site = 0 if probe.shape.kind == "input" else state_index
     mixed = mix(probe, captured.hidden_states, state_index, gates)

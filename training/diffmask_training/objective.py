@@ -86,24 +86,6 @@ class Constraint:
         return state.divergence_quantile
 
 
-def divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence of masked from original predictions.
-
-    Args:
-        logits: `[batch, labels]` float32. Of the plain run.
-        masked_logits: `[batch, labels]` float32. Of the masked run.
-
-    Returns:
-        `[batch]` float32, nats, >= 0.
-    """
-    return functional.kl_div(
-        torch.log_softmax(masked_logits, dim=-1),
-        torch.log_softmax(logits, dim=-1),
-        reduction="none",
-        log_target=True,
-    ).sum(dim=-1)
-
-
 def text_means(values: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the mean of each text over its tokens, padding left out.
 

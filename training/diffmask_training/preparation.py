@@ -3,15 +3,16 @@
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from diffmask_training.batches import Encoding, encode, sorted_batches
+from diffmask_training.batches import Encoding, TensorBatch, sorted_batches
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig
+from diffmask_training.encoding import encode
 from diffmask_training.errors import DataError
 from diffmask_training.initialisation import initialise
 from diffmask_training.margin import Outputs, describe_outputs, margin_of
@@ -73,7 +74,16 @@ def prepare(config: FitConfig, processes: Processes) -> Prepared:
     classifier = load_classifier(config.checkpoint)
     classifier.encoder.to(processes.device)
     texts = _read(config, classifier)
-    outputs = processes.made_by_main(lambda: _outputs(classifier, texts.validation))
+    classifier.encoder.measure(
+        batch.to(processes.device).inputs for batch in _some(texts, classifier)
+    )
+    pad_id = classifier.tokenizer.pad_token_id
+    outputs = processes.made_by_main(
+        lambda: describe_outputs(
+            classifier.encoder,
+            sorted_batches(texts.validation, batch_size=64, pad_id=pad_id),
+        )
+    )
     settled = config
     if config.margin == 0:
         margin = margin_of(outputs, config.margin_share)
@@ -87,7 +97,8 @@ def prepare(config: FitConfig, processes: Processes) -> Prepared:
 
 
 def _read(config: FitConfig, classifier: Classifier) -> Texts:
-    splits = read_splits(config, classifier.labels)
+    task = classifier.encoder.task
+    splits = read_splits(config, classifier.labels, task=task.name)
     train = _encoded(splits.train, config, classifier)
     validation = _encoded(splits.validation, config, classifier)
     if config.validation_texts:
@@ -101,7 +112,8 @@ def _encoded(
     records: Sequence[Record], config: FitConfig, classifier: Classifier
 ) -> list[Encoding]:
     longest = min(config.max_train_tokens, classifier.encoder.max_tokens)
-    encodings = encode(records, classifier.tokenizer, longest)
+    task = classifier.encoder.task
+    encodings = encode(records, classifier.tokenizer, longest, task=task)
     for record, encoding in zip(records, encodings, strict=True):
         if not encoding.input_ids:
             raise DataError(
@@ -109,18 +121,6 @@ def _encoded(
                 " out, or use a tokenizer that adds special tokens"
             )
     return encodings
-
-
-@torch.no_grad()
-def _outputs(classifier: Classifier, encodings: Sequence[Encoding]) -> Outputs:
-    encoder = classifier.encoder
-    device = next(encoder.model.parameters()).device
-    pad_id = classifier.tokenizer.pad_token_id
-    logits = [
-        encoder.capture(batch.to(device).inputs).logits.float()
-        for batch in sorted_batches(encodings, batch_size=64, pad_id=pad_id)
-    ]
-    return describe_outputs(torch.cat(logits))
 
 
 def _trainer(
@@ -147,14 +147,21 @@ def _trainer(
         total_steps=math.ceil(len(texts.train) / config.batch_size) * config.epochs,
         processes=processes,
     )
-    first = texts.train[:_STATISTICS_TEXTS]
     initialise(
         trainer.probe,
         encoder,
-        sorted_batches(first, batch_size=64, pad_id=pad_id),
+        _some(texts, classifier),
         mask_id=tokenizer.mask_token_id,
     )
     return trainer
+
+
+def _some(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
+    return sorted_batches(
+        texts.train[:_STATISTICS_TEXTS],
+        batch_size=64,
+        pad_id=classifier.tokenizer.pad_token_id,
+    )
 
 
 def _identity(config: FitConfig, texts: Texts) -> dict[str, str]:

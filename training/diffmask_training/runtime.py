@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from diffmask_training.batches import Encoding
 
+_GATES = ("input_gates", "hidden_gates")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphOutputs:
     """What the graph gives for one text.
 
     Attributes:
-        logits: `[labels]` float32.
+        logits: `[labels]` float32, or `[tokens, labels]`; of start and end logits, both
+            along the last axis.
         input_gates: `[layers, tokens]` float32 in [0, 1].
         hidden_gates: `[layers, tokens]` float32 in [0, 1].
     """
@@ -43,6 +46,9 @@ class GraphRuntime:
             content, options, providers=["CPUExecutionProvider"]
         )
         self._inputs = [value.name for value in self._session.get_inputs()]
+        names = [value.name for value in self._session.get_outputs()]
+        # The start stands before the end in every graph that has them.
+        self._predictions = [name for name in names if name not in _GATES]
         self.states = tuple(states)
         self.threshold = threshold
 
@@ -81,12 +87,24 @@ class GraphRuntime:
             keep: `[batch, tokens]` float32 in [0, 1].
 
         Returns:
-            Logits `[batch, labels]`, input gates and hidden gates, both
-            `[batch, layers, tokens]`; float32.
+            Logits `[batch, labels]` or `[batch, tokens, labels]`, input gates and
+            hidden gates, both `[batch, layers, tokens]`; float32.
         """
-        names = ["logits", "input_gates", "hidden_gates"]
         feeds: dict[str, NDArray[Any]] = {**inputs, "keep": keep}
         outputs: list[NDArray[np.float32]] = self._session.run(
-            names, {name: feeds[name] for name in self._inputs}
+            [*self._predictions, *_GATES], {name: feeds[name] for name in self._inputs}
         )
-        return outputs
+        *predictions, input_gates, hidden_gates = outputs
+        return [joined(predictions), input_gates, hidden_gates]
+
+
+def joined(predictions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the outputs of a graph that make its logits as one array.
+
+    Args:
+        predictions: The logits, or those of start and end, which are put along a last
+            axis.
+    """
+    if len(predictions) == 1:
+        return predictions[0]
+    return np.stack(predictions, axis=-1)

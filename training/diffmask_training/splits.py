@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from diffmask_service.bundle import TaskName
 from diffmask_training.config import DataConfig
 from diffmask_training.errors import DataError
 from diffmask_training.records import Record, read_records
@@ -28,13 +29,18 @@ class Splits:
 
 
 def read_splits(
-    config: DataConfig, labels: Sequence[str], *, phrases: bool = False
+    config: DataConfig,
+    labels: Sequence[str],
+    *,
+    task: TaskName = "text_classification",
+    phrases: bool = False,
 ) -> Splits:
     """Read the files that a command names, setting texts aside for missing ones.
 
     Args:
         config: File names, columns and the split seed.
         labels: Label names in index order.
+        task: What the labels are for.
         phrases: For sentiment trees, train on every labelled phrase.
 
     Raises:
@@ -45,7 +51,9 @@ def read_splits(
     def read(name: object, *, with_phrases: bool = False) -> list[Record]:
         path = config.data / str(name)
         columns = config.columns()
-        return read_records(path, labels=labels, columns=columns, phrases=with_phrases)
+        return read_records(
+            path, labels=labels, columns=columns, task=task, phrases=with_phrases
+        )
 
     train = read(config.train, with_phrases=phrases)
     generator = torch.Generator().manual_seed(config.split_seed)

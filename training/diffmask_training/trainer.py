@@ -97,6 +97,7 @@ class Trainer:
             # Weights are converted once; autocast would convert them at every run,
             # since it keeps only those that are trained.
             self.fast_encoder = Encoder(copy.deepcopy(encoder.model).bfloat16())
+            self.fast_encoder.task = encoder.task
         self.probe = probe.to(self.processes.device)
         self.pad_id = pad_id
         self.shape = HardConcreteShape()

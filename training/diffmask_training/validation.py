@@ -1,11 +1,12 @@
 """Deterministic validation: every state, hard masks, every text, float32."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
 import torch
 
-from diffmask_training.batches import TensorBatch
+from diffmask_training.batches import Encoding, TensorBatch
 from diffmask_training.encoder import Encoder
 from diffmask_training.figures import Figures, MaskedRun, summarise
 from diffmask_training.hard_concrete import HardConcreteShape
@@ -33,15 +34,15 @@ def validate(
         margin: Allowed divergence, nats.
         quantile: Share of the texts whose divergence to report, in (0, 1).
     """
-    num_states = probe.shape.num_states
-    labels, num_tokens, plain = [], [], []
-    masked: list[list[MaskedRun]] = [[] for _ in range(num_states)]
+    task = encoder.task
+    texts: list[Encoding] = []
+    predictions: list[Any] = []
+    runs = [_Run() for _ in encoder.states]
     for batch in batches:
         captured = encoder.capture(batch.inputs)
-        labels.append(batch.labels.numpy(force=True))
-        num_tokens.append(batch.attention_mask.sum(dim=-1).numpy(force=True))
-        plain.append(captured.logits.numpy(force=True))
-        for index in range(num_states):
+        texts += batch.texts
+        predictions += task.predict_all(captured.logits, batch.texts)
+        for index, run in enumerate(runs):
             gates = hard_gates(probe, captured.hidden_states, index, shape).values
             logits = masked_logits(
                 encoder,
@@ -51,25 +52,35 @@ def validate(
                 state_index=index,
                 gates=gates,
             )
-            kept = (gates * batch.attention_mask).sum(dim=-1)
-            masked[index].append(
-                MaskedRun(
-                    logits=logits.numpy(force=True),
-                    num_kept=kept.long().numpy(force=True),
-                )
+            distance = task.divergence(
+                captured.logits.double(), logits.double(), batch.inputs
             )
+            kept = (gates * batch.attention_mask).sum(dim=-1)
+            run.predictions += task.predict_all(logits, batch.texts)
+            run.divergences += distance.tolist()
+            run.num_kept += kept.long().tolist()
     return summarise(
+        task=task,
         states=encoder.states,
-        labels=np.concatenate(labels),
-        num_tokens=np.concatenate(num_tokens),
-        logits=np.concatenate(plain),
+        texts=texts,
+        predictions=predictions,
         runs=[
             MaskedRun(
-                logits=np.concatenate([run.logits for run in runs]),
-                num_kept=np.concatenate([run.num_kept for run in runs]),
+                predictions=run.predictions,
+                divergences=run.divergences,
+                num_kept=run.num_kept,
             )
-            for runs in masked
+            for run in runs
         ],
         margin=margin,
         quantile=quantile,
     )
+
+
+@dataclass
+class _Run:
+    """One state's masked runs, as they come in."""
+
+    predictions: list[Any] = field(default_factory=list)
+    divergences: list[float] = field(default_factory=list)
+    num_kept: list[int] = field(default_factory=list)

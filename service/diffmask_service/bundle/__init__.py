@@ -11,7 +11,7 @@ from diffmask_service.bundle.archive import (
     read_bundle,
     write_bundle,
 )
-from diffmask_service.bundle.graph import check_graph, cut_graph
+from diffmask_service.bundle.graph import check_graph, cut_graph, prediction_outputs
 from diffmask_service.bundle.manifest import (
     FitVerdict,
     GateDefinition,
@@ -24,8 +24,11 @@ from diffmask_service.bundle.manifest import (
     Provenance,
     ReferenceDistribution,
     StateReport,
+    TaskName,
+    ValueDefinition,
 )
 from diffmask_service.bundle.selftest import SelfTest, SelfTestCase
+from diffmask_service.core.spans import best_span
 
 __all__ = [
     "Bundle",
@@ -42,9 +45,13 @@ __all__ = [
     "SelfTest",
     "SelfTestCase",
     "StateReport",
+    "TaskName",
+    "ValueDefinition",
+    "best_span",
     "check_graph",
     "check_target",
     "cut_graph",
+    "prediction_outputs",
     "read_bundle",
     "write_bundle",
 ]

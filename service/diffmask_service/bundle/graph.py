@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
 from onnx.utils import Extractor
 
-from diffmask_service.bundle.manifest import Manifest
+from diffmask_service.bundle.manifest import Manifest, TaskName
 from diffmask_service.errors import GraphError
 
 # The standard operators and ONNX Runtime's own fused ones; nothing that a library
@@ -23,6 +23,13 @@ _INPUT_TYPES = {
 _GATES = ("input_gates", "hidden_gates")
 # Name to shape; a dimension with a name takes any size.
 _Shapes: TypeAlias = Mapping[str, tuple[str | int, ...]]
+
+
+def prediction_outputs(task: TaskName) -> tuple[str, ...]:
+    """Return the names of a graph's outputs beside the gates, by task."""
+    if task == "question_answering":
+        return ("start_logits", "end_logits")
+    return ("logits",)
 
 
 def check_graph(content: bytes, manifest: Manifest, name: str) -> ModelProto:
@@ -47,14 +54,14 @@ def check_graph(content: bytes, manifest: Manifest, name: str) -> ModelProto:
     _check_self_contained(model.graph, name)
     for function in model.functions:
         raise GraphError(f"{name}: holds the local function {function.name!r}")
-    labels, states = len(manifest.labels), len(manifest.states)
+    states = len(manifest.states)
     inputs: _Shapes = dict.fromkeys(manifest.inputs, ("batch", "tokens"))
     unknown = set(inputs) - set(_INPUT_TYPES)
     if unknown:
         raise GraphError(f"{name}: input {min(unknown)!r} is not one the service feeds")
     _check_values(model.graph.input, inputs, f"{name}: input")
     outputs: _Shapes = {
-        "logits": ("batch", labels),
+        **dict.fromkeys(prediction_outputs(manifest.task), _prediction_shape(manifest)),
         **dict.fromkeys(_GATES, ("batch", states, "tokens")),
     }
     _check_values(model.graph.output, outputs, f"{name}: output")
@@ -78,6 +85,16 @@ def cut_graph(content: bytes, outputs: Sequence[str]) -> bytes:
     inputs = [value.name for value in model.graph.input]
     cut: ModelProto = Extractor(model).extract_model(inputs, list(outputs))
     return cut.SerializeToString()
+
+
+def _prediction_shape(manifest: Manifest) -> tuple[str | int, ...]:
+    match manifest.task:
+        case "question_answering":
+            return ("batch", "tokens")
+        case "token_classification":
+            return ("batch", "tokens", len(manifest.labels))
+        case _:
+            return ("batch", len(manifest.labels))
 
 
 def _check_self_contained(graph: GraphProto, name: str) -> None:

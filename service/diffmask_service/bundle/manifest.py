@@ -5,6 +5,7 @@ of whatever it refuses.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,21 @@ from diffmask_service.errors import ManifestError, SchemaVersionError
 
 SCHEMA_VERSION = 1
 Precision = Literal["fp32", "fp16", "int8", "w8"]
+TaskName = Literal[
+    "text_classification",
+    "multi_label_classification",
+    "regression",
+    "token_classification",
+    "question_answering",
+]
+# Least and most labels.
+_NUM_LABELS_BY_TASK: Mapping[TaskName, tuple[int, float]] = {
+    "text_classification": (2, math.inf),
+    "multi_label_classification": (1, math.inf),
+    "regression": (1, 1),
+    "token_classification": (2, math.inf),
+    "question_answering": (0, 0),
+}
 
 _Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -57,12 +73,27 @@ class GateDefinition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValueDefinition:
+    """What counts as near, for a model that predicts a number.
+
+    Attributes:
+        scale: Standard deviation of the model's predictions on its training texts, > 0;
+            a divergence is half the squared change in units of it.
+        tolerance: Largest change under which a prediction counts as kept, >= 0.
+    """
+
+    scale: Annotated[float, msgspec.Meta(gt=0.0)]
+    tolerance: Annotated[float, msgspec.Meta(ge=0.0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphFidelity:
     """A reduced-precision graph against the fp32 graph, on real texts.
 
     Attributes:
         num_texts: Texts compared.
-        label_agreement: Share of equal predictions, in [0, 1].
+        label_agreement: Share of equal predictions, in [0, 1]; of words with the same
+            label where each word has one.
         input_gate_rank_correlation: Spearman's, over all input gates, in [-1, 1].
         hidden_gate_rank_correlation: Spearman's, over all hidden gates, in [-1, 1].
         max_gate_difference: Largest absolute difference of any gate.
@@ -84,12 +115,16 @@ class StateReport:
     Attributes:
         state: Name of the state.
         kept_share: Share of tokens kept, special tokens counted, in [0, 1].
-        agreement: Share of predictions kept, in [0, 1].
+        agreement: Share of predictions kept, in [0, 1]; of words with the same label
+            where each word has one.
         divergence: Mean Kullback-Leibler divergence, nats.
         violation_rate: Share of texts with a divergence over the margin, in [0, 1].
-        accuracy: Accuracy under the mask, in [0, 1]; None without labels.
-        macro_f1: Macro F1 under the mask, in [0, 1]; None without labels.
+        accuracy: Accuracy under the mask, in [0, 1]; None without labels, or where a
+            value is predicted.
+        macro_f1: Macro F1 under the mask, in [0, 1]; None without labels, or where no
+            label is predicted.
         multiplier: Lagrange multiplier at the end of the fit, >= 0.
+        scores: The task's own figures under the mask, by name.
     """
 
     state: str
@@ -100,6 +135,7 @@ class StateReport:
     accuracy: _Share | None
     macro_f1: _Share | None
     multiplier: float
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +258,8 @@ class ReferenceDistribution:
     """What gates looked like on the report texts, to compare live traffic with.
 
     Attributes:
-        num_texts: Texts by predicted label.
+        num_texts: Texts by predicted label; one entry for all texts where a text has no
+            single label.
         mean_gate: `[labels][layers]`. Mean expected gate value of a token.
         kept_share: `[labels][layers]`. Share of tokens with a gate over the threshold.
     """
@@ -264,9 +301,9 @@ class Manifest:
         id: Name of the model.
         version: Its version, a positive decimal number.
         task: What it predicts.
-        labels: Label names in index order, at least two.
+        labels: Label names in index order; one for a value, none for a span.
         max_tokens: Longest input, tokens, special tokens counted.
-        takes_pairs: Whether it was trained on text pairs.
+        takes_pairs: Whether it was trained on text pairs, or on questions and contexts.
         inputs: Names of the graph's inputs.
         states: Names of the states, index 0 first: the `layers` axis.
         gates: The gate distribution.
@@ -277,8 +314,12 @@ class Manifest:
         parity: The fp32 graph against PyTorch.
         probes: Report by kind of gate, `input` and `hidden`.
         accuracy: Accuracy of the unmasked model on the report texts, in [0, 1]; None
-            without labels.
-        macro_f1: Its macro F1, in [0, 1]; None without labels.
+            without labels, or where a value is predicted.
+        macro_f1: Its macro F1, in [0, 1]; None without labels, or where no label is
+            predicted.
+        scores: The task's own figures of the unmasked model, by name.
+        value: What counts as near, for a value; None for other tasks.
+        max_answer_tokens: Longest answer to a question, tokens; other tasks have none.
         reference: Reference distributions by kind of gate.
         provenance: Where it came from.
         files: Digest of every other file of the bundle, by name.
@@ -286,8 +327,8 @@ class Manifest:
 
     id: _Name
     version: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")]
-    task: Literal["text_classification"] = "text_classification"
-    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    task: TaskName = "text_classification"
+    labels: tuple[str, ...]
     max_tokens: Annotated[int, msgspec.Meta(ge=3)]
     takes_pairs: bool
     inputs: tuple[str, ...]
@@ -300,6 +341,9 @@ class Manifest:
     probes: Mapping[Literal["input", "hidden"], ProbeReport]
     accuracy: _Share | None
     macro_f1: _Share | None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    value: ValueDefinition | None = None
+    max_answer_tokens: Annotated[int, msgspec.Meta(ge=1)] = 30
     reference: Mapping[Literal["input", "hidden"], ReferenceDistribution]
     provenance: Provenance
     files: Mapping[_FileName, File] = field(default_factory=dict)
@@ -318,6 +362,18 @@ class Manifest:
         for kind, report in self.probes.items():
             if tuple(state.state for state in report.states) != self.states:
                 raise ValueError(f"probes.{kind}.states does not match states")
+        self._check_task()
+
+    def _check_task(self) -> None:
+        least, most = _NUM_LABELS_BY_TASK[self.task]
+        if not least <= len(self.labels) <= most:
+            raise ValueError(
+                f"labels holds {len(self.labels)} names, which {self.task} cannot have"
+            )
+        if (self.value is not None) != (self.task == "regression"):
+            raise ValueError("value is for regression, and for nothing else")
+        if self.task == "question_answering" and not self.takes_pairs:
+            raise ValueError("takes_pairs must be true for question_answering")
 
     def to_json(self) -> bytes:
         """Return the manifest as indented JSON, keys in field order, newline last."""

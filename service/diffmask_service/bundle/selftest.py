@@ -15,7 +15,8 @@ class SelfTestCase:
         text: The text.
         text_pair: The second text of a pair, or None.
         input_ids: `[tokens]`. What the tokenizer must make of it.
-        logits: `[labels]`.
+        logits: `[labels]`; row by row where each token has its own, `[tokens, labels]`,
+            or `[tokens, 2]` for the start and the end of an answer.
         input_gates: `[layers][tokens]` in [0, 1].
         hidden_gates: `[layers][tokens]` in [0, 1].
     """

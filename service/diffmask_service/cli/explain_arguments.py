@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="The text; - reads texts from standard input, one a line.",
     )
     parser.add_argument(
-        "--pair", metavar="TEXT", help="Second text, for models of text pairs. [none]"
+        "--pair",
+        "--context",
+        metavar="TEXT",
+        help="Second text, for models of text pairs; the context, for those that answer"
+        " the question TEXT from it. [none]",
     )
     _add_places(parser)
     _add_options(parser)

@@ -1,6 +1,7 @@
 """Gates over tokens to what a caller reads: scores, hard masks, words and top lists."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,36 +60,58 @@ def group_tokens(tokenized: TokenizedText) -> Grouping:
 
 
 def group_words(text: TextInput, tokenized: TokenizedText) -> Grouping:
-    """Make every word a unit; special tokens belong to none.
+    """Make every word a unit; special tokens and those of white space belong to none.
 
     Args:
         text: What was tokenized; words are cut out of it as written.
         tokenized: Its tokens.
     """
-    positions = np.flatnonzero(~tokenized.is_special)
-    runs = [
-        list(run)
+    sources = (text.text, text.text_pair or "")
+    words = [
+        word
         for _, run in itertools.groupby(
-            positions.tolist(),
+            np.flatnonzero(~tokenized.is_special).tolist(),
             key=lambda i: (tokenized.segments[i], tokenized.word_index[i]),
         )
+        if (word := _word(sources, tokenized, list(run))).end > word.start
     ]
-    segments = [int(tokenized.segments[run[0]]) for run in runs]
-    starts = [int(tokenized.offsets[run, 0].min()) for run in runs]
-    ends = [int(tokenized.offsets[run, 1].max()) for run in runs]
-    sources = (text.text, text.text_pair or "")
     units = Units(
-        texts=tuple(
-            sources[segment][start:end]
-            for segment, start, end in zip(segments, starts, ends, strict=True)
-        ),
-        starts=np.array(starts, dtype=np.int64),
-        ends=np.array(ends, dtype=np.int64),
-        segments=np.array(segments, dtype=np.int64),
-        is_special=np.zeros(len(runs), dtype=np.bool_),
+        texts=tuple(sources[word.segment][word.start : word.end] for word in words),
+        starts=np.array([word.start for word in words], dtype=np.int64),
+        ends=np.array([word.end for word in words], dtype=np.int64),
+        segments=np.array([word.segment for word in words], dtype=np.int64),
+        is_special=np.zeros(len(words), dtype=np.bool_),
     )
-    lengths = np.array([0, *(len(run) for run in runs)][: len(runs)], dtype=np.int64)
-    return Grouping(units=units, tokens=positions, starts=np.cumsum(lengths))
+    tokens = [position for word in words for position in word.tokens]
+    lengths = [0, *(len(word.tokens) for word in words)][: len(words)]
+    return Grouping(
+        units=units,
+        tokens=np.array(tokens, dtype=np.int64),
+        starts=np.cumsum(np.array(lengths, dtype=np.int64)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Word:
+    """Where a word stands: in which text, from which code point to which."""
+
+    segment: int
+    start: int
+    end: int
+    tokens: list[int]
+
+
+def _word(sources: Sequence[str], tokenized: TokenizedText, tokens: list[int]) -> _Word:
+    # Vocabularies of SentencePiece count the space before a word as part of it, and
+    # take a second space for a word.
+    segment = int(tokenized.segments[tokens[0]])
+    start = int(tokenized.offsets[tokens, 0].min())
+    end = int(tokenized.offsets[tokens, 1].max())
+    piece = sources[segment][start:end]
+    start += len(piece) - len(piece.lstrip())
+    return _Word(
+        segment=segment, start=start, end=start + len(piece.strip()), tokens=tokens
+    )
 
 
 def aggregate_scores(input_gates: Float32Array) -> Float32Array:

@@ -13,16 +13,13 @@ from diffmask_service.core.alignment import (
     take_units,
     top_units,
 )
-from diffmask_service.core.decoding import decode, divergence
+from diffmask_service.core.decoding import Decoder, Reading
 from diffmask_service.core.selection import Selection
 from diffmask_service.core.values import (
     Explanation,
     Float32Array,
     GateKind,
     Granularity,
-    Prediction,
-    TextInput,
-    TokenizedText,
     Verification,
 )
 
@@ -51,28 +48,25 @@ def masks_to_verify(
 
 
 def explain_text(
-    text: TextInput,
-    tokenized: TokenizedText,
+    reading: Reading,
     *,
-    logits: Float32Array,
     input_gates: Float32Array | None,
     hidden_gates: Float32Array | None,
     selection: Selection,
-    labels: tuple[str, ...],
+    decoder: Decoder,
 ) -> Explanation:
     """Build the explanation of one text, verifications left out.
 
     Args:
-        text: The text.
-        tokenized: Its tokens.
-        logits: `[labels]` float32.
+        reading: What the model made of the text.
         input_gates: `[layers, tokens]` float32 in [0, 1], all states; None if unasked.
         hidden_gates: `[layers, tokens]` float32 in [0, 1], all states; None if unasked.
         selection: What was asked for.
-        labels: Label names in index order.
+        decoder: What the logits mean.
     """
+    text, tokenized = reading.text, reading.tokenized
     explanation = Explanation(
-        prediction=decode(logits, labels),
+        prediction=decoder.decode(reading),
         num_tokens=len(tokenized.texts),
         is_truncated=tokenized.is_truncated,
     )
@@ -103,36 +97,36 @@ def explain_text(
 
 
 def verify(
-    prediction: Prediction,
+    reading: Reading,
     masks: Sequence[Float32Array],
     masked_logits: Sequence[Float32Array],
     *,
     selection: Selection,
     states: Sequence[str],
-    labels: tuple[str, ...],
+    decoder: Decoder,
 ) -> tuple[Verification, ...]:
     """Compare what the model says of the kept tokens with what it says of all.
 
     Args:
-        prediction: Of the whole text.
+        reading: What the model made of the whole text.
         masks: For each verified mask `[tokens]` float32, 0 or 1.
-        masked_logits: For each mask `[labels]` float32.
+        masked_logits: For each mask the logits of the kept tokens.
         selection: What was asked for.
         states: Names of all states of the model.
-        labels: Label names in index order.
+        decoder: What the logits mean.
     """
     verifications = []
     for index, mask, logits in zip(
         selection.verify_index, masks, masked_logits, strict=True
     ):
-        masked = decode(logits, labels)
+        masked = replace(reading, logits=logits)
         verifications.append(
             Verification(
                 state="" if index is None else states[index],
-                divergence=divergence(prediction.logits, logits),
-                is_agreeing=masked.label_index == prediction.label_index,
+                divergence=decoder.divergence(reading, masked),
+                is_agreeing=decoder.agrees(reading, masked),
                 kept_share=float(np.mean(mask)),
-                prediction=masked,
+                prediction=decoder.decode(masked),
             )
         )
     return tuple(verifications)

@@ -19,7 +19,7 @@ class Selection:
         state_index: `[layers]` int64. Where those states are among all states.
         verify_index: Index of each state whose mask to verify; None stands for the mask
             of the aggregate score.
-        fetches: Names of the graph's outputs to compute.
+        fetches: What to compute: `logits`, `input_gates`, `hidden_gates`.
     """
 
     options: ExplainOptions

@@ -21,6 +21,10 @@ class Task(StrEnum):
     """What a model predicts."""
 
     TEXT_CLASSIFICATION = "text_classification"
+    MULTI_LABEL_CLASSIFICATION = "multi_label_classification"
+    REGRESSION = "regression"
+    TOKEN_CLASSIFICATION = "token_classification"  # noqa: S105, no password
+    QUESTION_ANSWERING = "question_answering"
 
 
 class GateKind(StrEnum):
@@ -42,8 +46,9 @@ class TextInput:
     """One text, or one pair, to be predicted.
 
     Attributes:
-        text: The text; not empty.
-        text_pair: The second text of a pair, or None.
+        text: The text, or the question; not empty.
+        text_pair: The second text of a pair, or the context that holds the answer; None
+            for a single text.
     """
 
     text: str
@@ -106,7 +111,9 @@ class Outputs:
     """Raw arrays from the graph for a batch.
 
     Attributes:
-        logits: `[batch, labels]` float32.
+        logits: `[batch, labels]` float32; `[batch, tokens, labels]` of a model that
+            labels tokens; `[batch, tokens, 2]` of one that answers questions, the start
+            of the answer first.
         input_gates: `[batch, layers, tokens]` float32 in [0, 1], or None if not asked.
         hidden_gates: `[batch, layers, tokens]` float32 in [0, 1], or None if not asked.
     """
@@ -114,23 +121,6 @@ class Outputs:
     logits: Float32Array
     input_gates: Float32Array | None = None
     hidden_gates: Float32Array | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What the model said.
-
-    Attributes:
-        label: Name of the most probable label.
-        label_index: Its index.
-        probabilities: `[labels]` float32, sums to 1.
-        logits: `[labels]` float32.
-    """
-
-    label: str
-    label_index: int
-    probabilities: Float32Array
-    logits: Float32Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +143,96 @@ class Units:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPrediction:
+    """One label of several that exclude each other.
+
+    Attributes:
+        label: Name of the most probable label.
+        label_index: Its index.
+        probabilities: `[labels]` float32, sums to 1.
+        logits: `[labels]` float32.
+    """
+
+    label: str
+    label_index: int
+    probabilities: Float32Array
+    logits: Float32Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSetPrediction:
+    """Every label that holds, of several that do not exclude each other.
+
+    Attributes:
+        labels: Names of the labels with a probability of at least 0.5, in index order.
+        label_indices: Their indices.
+        probabilities: `[labels]` float32, each in [0, 1] by itself.
+        logits: `[labels]` float32.
+    """
+
+    labels: tuple[str, ...]
+    label_indices: tuple[int, ...]
+    probabilities: Float32Array
+    logits: Float32Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValuePrediction:
+    """A number.
+
+    Attributes:
+        value: The number, on the scale that the model was trained on.
+    """
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagsPrediction:
+    """A label for each word. Arrays have the axis `[words]`.
+
+    Attributes:
+        words: The words, as the model's tokenizer parts them.
+        labels: Name of each word's most probable label.
+        label_indices: `[words]` int64. Their indices.
+        probabilities: `[words, labels]` float32, each row sums to 1; of a word's first
+            token.
+    """
+
+    words: Units
+    labels: tuple[str, ...]
+    label_indices: Int64Array
+    probabilities: Float32Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanPrediction:
+    """An answer cut out of the context.
+
+    Attributes:
+        text: The answer, as it stands in the context.
+        start: Its start in the context, code points.
+        end: Its end, code points, exclusive.
+        probability: Of its start times that of its end, among all tokens, in [0, 1].
+    """
+
+    text: str
+    start: int
+    end: int
+    probability: float
+
+
+# What the model said; which of them is the task's choice.
+Prediction: TypeAlias = (
+    LabelPrediction
+    | LabelSetPrediction
+    | ValuePrediction
+    | TagsPrediction
+    | SpanPrediction
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """What the model says of the kept tokens alone.
 
@@ -161,7 +241,8 @@ class Verification:
             the aggregate score.
         divergence: Kullback-Leibler divergence of the masked from the full prediction,
             nats, >= 0.
-        is_agreeing: Whether the most probable label stays the same.
+        is_agreeing: Whether the prediction stays the same: the label, every label, the
+            label of every word, the span; a value within the bundle's tolerance.
         kept_share: Share of the tokens that were kept, special tokens counted, in
             [0, 1].
         prediction: The prediction from the kept tokens.
@@ -224,14 +305,14 @@ class ModelDescription:
     Attributes:
         identity: Identity, as every reply carries it.
         task: What it predicts.
-        labels: Label names in index order.
+        labels: Label names in index order; none where a span is predicted.
         max_tokens: Longest input, tokens, special tokens counted.
         states: Names of all states, index 0 first: the `layers` axis of a full
             explanation.
         gates: Gates that it can return.
         hard_mask_threshold: A token is kept by the hard mask when its expected gate
             value is at least this, in [0, 1].
-        takes_pairs: Whether it was trained on text pairs.
+        takes_pairs: Whether it was trained on text pairs, or on questions and contexts.
         is_ready: Whether it answers requests now.
         manifest_json: The bundle's manifest, JSON.
     """

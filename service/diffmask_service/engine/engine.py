@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from diffmask_service.bundle import Bundle
+from diffmask_service.core.decoding import Reading
 from diffmask_service.core.explaining import explain_text, masks_to_verify, verify
 from diffmask_service.core.selection import Selection, select
 from diffmask_service.core.values import (
@@ -59,6 +60,7 @@ class Engine:
     ) -> None:
         self._description = loaded.description
         self._tokenizer = loaded.tokenizer
+        self._decoder = loaded.decoder
         self._limits = limits
         self._telemetry = telemetry
         self._clock = clock
@@ -316,26 +318,25 @@ class Engine:
         answered: _Answered,
         selection: Selection,
     ) -> Explanation:
-        outputs, model = answered.ran.outputs, self._description
+        outputs = answered.ran.outputs
         input_gates, hidden_gates = outputs.input_gates, outputs.hidden_gates
+        reading = Reading(logits=outputs.logits[0], text=text, tokenized=tokenized)
         explanation = explain_text(
-            text,
-            tokenized,
-            logits=outputs.logits[0],
+            reading,
             input_gates=None if input_gates is None else input_gates[0],
             hidden_gates=None if hidden_gates is None else hidden_gates[0],
             selection=selection,
-            labels=model.labels,
+            decoder=self._decoder,
         )
         explanation = replace(
             explanation,
             verifications=verify(
-                explanation.prediction,
+                reading,
                 answered.masks,
                 [ran.outputs.logits[0] for ran in answered.verified],
                 selection=selection,
-                states=model.states,
-                labels=model.labels,
+                states=self._description.states,
+                decoder=self._decoder,
             ),
         )
         if input_gates is not None:

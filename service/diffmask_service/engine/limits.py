@@ -62,7 +62,8 @@ def check_inputs(
             )
         if text.text_pair is None and takes_pairs:
             raise InvalidInput(
-                f"inputs[{index}] lacks a text_pair; the model was trained on pairs"
+                f"inputs[{index}] lacks a text_pair; the model was trained on pairs,"
+                " or on questions with their context as text_pair"
             )
         _check_text(text.text, f"inputs[{index}].text", limits)
         if text.text_pair is not None:

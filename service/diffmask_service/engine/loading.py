@@ -4,8 +4,22 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffmask_service.bundle import Bundle, Manifest, Precision, check_graph
+from diffmask_service.bundle import (
+    Bundle,
+    Manifest,
+    Precision,
+    check_graph,
+    prediction_outputs,
+)
 from diffmask_service.core.batching import GROUP_TOKENS
+from diffmask_service.core.decoding import (
+    Decoder,
+    LabelDecoder,
+    LabelSetDecoder,
+    SpanDecoder,
+    TagsDecoder,
+    ValueDecoder,
+)
 from diffmask_service.core.values import (
     GateKind,
     ModelDescription,
@@ -30,6 +44,7 @@ class Loaded:
         description: What callers may know of it.
         tokenizer: Text to tokens.
         session: Tokens to outputs.
+        decoder: Outputs to predictions.
         max_group_tokens: Most tokens of a run with more than one text; 0 keeps every
             text alone.
     """
@@ -37,6 +52,7 @@ class Loaded:
     description: ModelDescription
     tokenizer: TextTokenizer
     session: Session
+    decoder: Decoder
     max_group_tokens: int
 
 
@@ -56,9 +72,16 @@ def load(bundle: Bundle, *, precision: str | None) -> Loaded:
     name = _choose_graph(manifest, precision)
     content, file = bundle.graph(name), manifest.graphs[name].file
     check_graph(content, manifest, file)
-    session = Session(content, inputs=manifest.inputs, name=file)
+    session = Session(
+        content,
+        inputs=manifest.inputs,
+        predictions=prediction_outputs(manifest.task),
+        name=file,
+    )
     tokenizer = TextTokenizer(
-        bundle.files["tokenizer.json"], max_tokens=manifest.max_tokens
+        bundle.files["tokenizer.json"],
+        max_tokens=manifest.max_tokens,
+        keeps_first=manifest.task == "question_answering",
     )
     rows = check_selftest(
         bundle.selftest,
@@ -70,8 +93,31 @@ def load(bundle: Bundle, *, precision: str | None) -> Loaded:
         description=_describe(bundle, precision=name),
         tokenizer=tokenizer,
         session=session,
+        decoder=choose_decoder(manifest),
         max_group_tokens=choose_group_tokens(name, rows, session),
     )
+
+
+def choose_decoder(manifest: Manifest) -> Decoder:
+    """Return what a model's outputs mean.
+
+    Args:
+        manifest: Of its bundle.
+    """
+    match manifest.task:
+        case "text_classification":
+            return LabelDecoder(labels=manifest.labels)
+        case "multi_label_classification":
+            return LabelSetDecoder(labels=manifest.labels)
+        case "regression":
+            value = manifest.value
+            if value is None:
+                raise AssertionError("a manifest of a regression has its scale")
+            return ValueDecoder(scale=value.scale, tolerance=value.tolerance)
+        case "token_classification":
+            return TagsDecoder(labels=manifest.labels)
+        case "question_answering":
+            return SpanDecoder(max_answer_tokens=manifest.max_answer_tokens)
 
 
 def choose_group_tokens(

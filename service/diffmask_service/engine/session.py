@@ -53,6 +53,8 @@ class Session:
     Args:
         graph: The verified bytes of the graph.
         inputs: Names of its inputs.
+        predictions: Names of its outputs that make the logits; several are stacked
+            along a last axis, in this order.
         name: Its file name, for error messages.
 
     Raises:
@@ -60,10 +62,18 @@ class Session:
         GraphError: ONNX Runtime cannot load the graph.
     """
 
-    def __init__(self, graph: bytes, *, inputs: tuple[str, ...], name: str) -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        *,
+        inputs: tuple[str, ...],
+        predictions: tuple[str, ...] = _PREDICTION,
+        name: str,
+    ) -> None:
         runtime = _import_runtime()
         self._errors = _runtime_errors(runtime)
         self._inputs = inputs
+        self._predictions = predictions
         options = runtime.SessionOptions()
         # Concurrency comes from several callers, one core each; threads within a run
         # would fight over the same cores, and spinning would starve the event loop.
@@ -77,7 +87,7 @@ class Session:
                 runtime.InferenceSession(
                     content, options, providers=["CPUExecutionProvider"]
                 )
-                for content in (graph, cut_graph(graph, _PREDICTION))
+                for content in (graph, cut_graph(graph, predictions))
             )
         except self._errors as error:
             raise GraphError(
@@ -89,7 +99,7 @@ class Session:
 
         Args:
             rows: Texts of exactly equal length, at least one.
-            fetches: Names of the outputs to compute, `logits` among them.
+            fetches: What to compute, `logits` among it.
 
         Raises:
             InferenceError: The run failed or gave values that are not finite.
@@ -97,15 +107,17 @@ class Session:
         feeds = self._feeds(rows)
         try:
             session = self._predicting if fetches == _PREDICTION else self._explaining
-            arrays = session.run(list(fetches), feeds)
+            names = [*self._predictions, *(f for f in fetches if f != "logits")]
+            arrays = session.run(names, feeds)
         except self._errors as error:
             raise InferenceError("the graph failed to run") from error
-        outputs = dict(zip(fetches, arrays, strict=True))
+        outputs = dict(zip(names, arrays, strict=True))
         for key, values in outputs.items():
             if not np.isfinite(values).all():
                 raise InferenceError(f"the graph gave {key} that are not finite")
+        logits = [outputs[name] for name in self._predictions]
         return Outputs(
-            logits=outputs["logits"],
+            logits=logits[0] if len(logits) == 1 else np.stack(logits, axis=-1),
             input_gates=outputs.get("input_gates"),
             hidden_gates=outputs.get("hidden_gates"),
         )

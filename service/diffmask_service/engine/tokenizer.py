@@ -18,17 +18,23 @@ class TextTokenizer:
     Args:
         definition: Content of the bundle's `tokenizer.json`.
         max_tokens: Longest input, tokens, special tokens counted.
+        keeps_first: Whether only the second text of a pair may be cut, as a question
+            loses its meaning with its end; otherwise the longer one is.
 
     Raises:
         BundleError: The definition is not a tokenizer's.
     """
 
-    def __init__(self, definition: bytes, *, max_tokens: int) -> None:
+    def __init__(
+        self, definition: bytes, *, max_tokens: int, keeps_first: bool = False
+    ) -> None:
         self._max_tokens = max_tokens
+        self._keeps_first = keeps_first
         self._whole = _load(definition)
         self._cutting = _load(definition)
-        # The longer text of a pair loses tokens first, as in training.
-        self._cutting.enable_truncation(max_tokens, strategy="longest_first")
+        # As in training.
+        strategy = "only_second" if keeps_first else "longest_first"
+        self._cutting.enable_truncation(max_tokens, strategy=strategy)
 
     def tokenize(self, text: TextInput, *, truncate: bool, where: str) -> TokenizedText:
         """Return the tokens of one text.
@@ -39,7 +45,8 @@ class TextTokenizer:
             where: Its place in the request, for error messages.
 
         Raises:
-            InputTooLong: It has too many tokens and may not be cut.
+            InputTooLong: It has too many tokens and may not be cut, or not its first
+                text, which leaves no room for the second.
             InvalidInput: The model's vocabulary leaves nothing of it.
         """
         encoding = self._whole.encode(text.text, text.text_pair)
@@ -57,6 +64,15 @@ class TextTokenizer:
             raise InvalidInput(
                 f"{where} holds nothing that the model can read, only white space or"
                 " control characters; send at least one word"
+            )
+        num_fixed = num_tokens - encoding.sequence_ids.count(1)
+        if is_too_long and self._keeps_first and num_fixed >= self._max_tokens:
+            raise InputTooLong(
+                f"{where} has {num_fixed} tokens before any of its text_pair, which"
+                f" alone may be cut; the model takes {self._max_tokens}. Shorten the"
+                " text.",
+                num_tokens=num_fixed,
+                max_tokens=self._max_tokens,
             )
         if is_too_long:
             encoding = self._cutting.encode(text.text, text.text_pair)

@@ -42,12 +42,19 @@ def _facts(bundle: Bundle) -> Table:
     return _pairs(
         ("digest", bundle.digest),
         ("task", manifest.task + (", text pairs" if manifest.takes_pairs else "")),
-        ("labels", ", ".join(manifest.labels)),
+        ("labels", ", ".join(manifest.labels) or "none"),
         ("states", ", ".join(manifest.states)),
         ("longest input", f"{manifest.max_tokens} tokens"),
         ("hard mask", f"keeps gates of {manifest.gates.hard_mask_threshold:g} or more"),
-        ("accuracy", f"{manifest.accuracy:.2%}, macro F1 {manifest.macro_f1:.2%}"),
+        *_quality(manifest),
     )
+
+
+def _quality(manifest: Manifest) -> list[tuple[str, str]]:
+    pairs = [("accuracy", _share(manifest.accuracy))]
+    pairs += [("macro F1", _share(manifest.macro_f1))]
+    pairs += [(_spelled(name), f"{x:.4g}") for name, x in manifest.scores.items()]
+    return [(name, value) for name, value in pairs if value]
 
 
 def _graphs(manifest: Manifest) -> Table:
@@ -98,14 +105,24 @@ def _probe(probe: ProbeReport) -> Table:
         *reasons,
         ("masked", f"{probe.masked_share:.1%} of tokens"),
         ("predictions kept", f"{probe.agreement:.1%}"),
-        ("accuracy", f"{probe.accuracy_before:.1%} to {probe.accuracy_after:.1%}"),
-        ("macro F1", f"{probe.macro_f1_before:.1%} to {probe.macro_f1_after:.1%}"),
+        *_change("accuracy", probe.accuracy_before, probe.accuracy_after),
+        *_change("macro F1", probe.macro_f1_before, probe.macro_f1_after),
         ("fitted in", f"{probe.fit_seconds:.0f} s"),
     )
 
 
+def _change(
+    name: str, before: float | None, after: float | None
+) -> list[tuple[str, str]]:
+    if before is None or after is None:
+        return []
+    return [(name, f"{before:.1%} to {after:.1%}")]
+
+
 def _states(probe: ProbeReport) -> Table:
-    table = _table("state", "kept", "agree", "nats", "over", "acc.", "F1", "mult.")
+    names = [_spelled(name) for name in probe.states[0].scores]
+    headings = ("kept", "agree", "nats", "over", "acc.", "F1", *names, "mult.")
+    table = _table("state", *headings)
     for state in probe.states:
         table.add_row(
             state.state,
@@ -113,8 +130,9 @@ def _states(probe: ProbeReport) -> Table:
             f"{state.agreement:.1%}",
             f"{state.divergence:.3f}",
             f"{state.violation_rate:.1%}",
-            f"{state.accuracy:.1%}",
-            f"{state.macro_f1:.1%}",
+            _share(state.accuracy, digits=1),
+            _share(state.macro_f1, digits=1),
+            *(f"{value:.3g}" for value in state.scores.values()),
             f"{state.multiplier:.2f}",
         )
     return table
@@ -130,6 +148,14 @@ def _provenance(manifest: Manifest) -> Table:
         ("packages", ", ".join(packages)),
         ("processor", origin.processor),
     )
+
+
+def _share(value: float | None, *, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}%}"
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _heading(text: str) -> RenderableType:

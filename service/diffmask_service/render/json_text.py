@@ -9,13 +9,24 @@ same float32; text is ASCII with escapes, so that any pipe carries it unharmed.
   "format": 1,
   "model": {"id", "version", "digest", "precision"},
   "request_id": str,
-  "labels": [str],                     index order
+  "labels": [str],                     index order; none for question answering
   "states": [str],                     the layers axis
   "hard_mask_threshold": float,
   "explanations": [{
     "text": str,
     "text_pair": str or null,
-    "prediction": {"label", "label_index", "probabilities": [float], "logits": [float]},
+    "prediction": {
+      "label", "label_index", "probabilities": [float], "logits": [float]
+    } or {                             several labels
+      "labels": [str], "label_indices", "probabilities": [float], "logits": [float]
+    } or {                             a value
+      "value": float
+    } or {                             a label for each word
+      "words": [{"text", "start", "end", "label", "label_index",
+                 "probabilities": [float]}]
+    } or {                             an answer in text_pair
+      "text", "start", "end", "probability"
+    },
     "num_tokens": int,
     "is_truncated": bool,
     "units": null when no gates were asked for, else [{
@@ -44,8 +55,13 @@ import numpy as np
 from diffmask_service.core.values import (
     Explanation,
     Float32Array,
+    LabelPrediction,
+    LabelSetPrediction,
     Prediction,
+    SpanPrediction,
+    TagsPrediction,
     TextInput,
+    ValuePrediction,
 )
 from diffmask_service.render.report import Report
 
@@ -117,12 +133,43 @@ def _units(report: Report, explanation: Explanation) -> list[dict[str, Any]] | N
 
 
 def _prediction(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "label": prediction.label,
-        "label_index": prediction.label_index,
-        "probabilities": _floats(prediction.probabilities),
-        "logits": _floats(prediction.logits),
-    }
+    match prediction:
+        case LabelPrediction():
+            return {
+                "label": prediction.label,
+                "label_index": prediction.label_index,
+                "probabilities": _floats(prediction.probabilities),
+                "logits": _floats(prediction.logits),
+            }
+        case LabelSetPrediction():
+            return {
+                "labels": prediction.labels,
+                "label_indices": prediction.label_indices,
+                "probabilities": _floats(prediction.probabilities),
+                "logits": _floats(prediction.logits),
+            }
+        case TagsPrediction():
+            return {"words": _words(prediction)}
+        case ValuePrediction():
+            return {"value": _floats(np.float32(prediction.value))}
+        case SpanPrediction():
+            probability = _floats(np.float32(prediction.probability))
+            return {**asdict(prediction), "probability": probability}
+
+
+def _words(prediction: TagsPrediction) -> list[dict[str, Any]]:
+    words = prediction.words
+    return [
+        {
+            "text": text,
+            "start": int(words.starts[index]),
+            "end": int(words.ends[index]),
+            "label": prediction.labels[index],
+            "label_index": int(prediction.label_indices[index]),
+            "probabilities": _floats(prediction.probabilities[index]),
+        }
+        for index, text in enumerate(words.texts)
+    ]
 
 
 def _floats(values: Float32Array | np.float32 | None) -> Any:

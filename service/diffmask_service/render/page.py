@@ -14,6 +14,7 @@ from diffmask_service.core.values import (
 )
 from diffmask_service.render.markup import Html, element, join
 from diffmask_service.render.page_map import legend, map_table
+from diffmask_service.render.predictions import bars, headline
 from diffmask_service.render.report import Report, printable
 from diffmask_service.render.strip import strip
 
@@ -111,12 +112,12 @@ def _article(report: Report, text: TextInput, explanation: Explanation) -> Html:
 
 
 def _verdict(explanation: Explanation) -> Html:
-    prediction = explanation.prediction
-    probability = prediction.probabilities[prediction.label_index]
+    said = headline(explanation.prediction)
+    chance = "" if said.probability is None else f"{said.probability:.1%}"
     return element(
         "div",
-        element("strong", printable(prediction.label)),
-        element("span", f"{probability:.1%}", cls="number"),
+        element("strong", said.text),
+        element("span", chance, cls="number"),
         element("span", f"{explanation.num_tokens} tokens", cls="faint"),
         cls="verdict",
     )
@@ -124,14 +125,13 @@ def _verdict(explanation: Explanation) -> Html:
 
 def _bars(report: Report, prediction: Prediction) -> Html:
     rows = []
-    values = prediction.probabilities.tolist()
-    for index, (label, value) in enumerate(zip(report.labels, values, strict=True)):
-        chosen = "chosen" if index == prediction.label_index else ""
-        bar = element("i", attributes={"style": f"--p:{value:.4f}"})
+    for bar in bars(prediction, report.labels):
+        chosen = "chosen" if bar.is_chosen else ""
+        ink = element("i", attributes={"style": f"--p:{bar.value:.4f}"})
         rows += [
-            element("dt", printable(label), cls=chosen),
-            element("dd", bar, cls="track"),
-            element("dd", f"{value:.1%}", cls=f"number {chosen}".strip()),
+            element("dt", bar.name, cls=chosen),
+            element("dd", ink, cls="track"),
+            element("dd", f"{bar.value:.1%}", cls=f"number {chosen}".strip()),
         ]
     return element("dl", *rows, cls="bars")
 
@@ -140,8 +140,6 @@ def _verified(verifications: tuple[Verification, ...]) -> Html:
     headings = ("mask", "tokens kept", "prediction", "from kept tokens", "divergence")
     rows = [element("tr", *(element("th", heading) for heading in headings))]
     for item in verifications:
-        prediction = item.prediction
-        probability = prediction.probabilities[prediction.label_index]
         cells = (
             element("td", printable(item.state) or "score"),
             element("td", f"{item.kept_share:.0%}"),
@@ -150,7 +148,7 @@ def _verified(verifications: tuple[Verification, ...]) -> Html:
                 "holds" if item.is_agreeing else "changes",
                 cls="" if item.is_agreeing else "warning",
             ),
-            element("td", f"{printable(prediction.label)} {probability:.1%}"),
+            element("td", str(headline(item.prediction))),
             element("td", f"{item.divergence:.4f} nats"),
         )
         rows.append(element("tr", *cells))

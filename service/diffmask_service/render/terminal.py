@@ -13,6 +13,7 @@ from diffmask_service.core.values import (
     Verification,
 )
 from diffmask_service.render.heat_map import HeatMap
+from diffmask_service.render.predictions import bars, headline
 from diffmask_service.render.report import Report, printable
 
 _BAR_WIDTH = 30
@@ -82,24 +83,20 @@ class TerminalView:
             yield Text()
 
     def _probabilities(self, prediction: Prediction, ink: str) -> Iterator[Text]:
-        labels = [printable(label) for label in self.report.labels]
-        width = max(map(len, labels))
-        values = prediction.probabilities
-        for index, (label, value) in enumerate(zip(labels, values, strict=True)):
-            filled = int(float(value) * _BAR_WIDTH)
-            is_chosen = index == prediction.label_index
-            line = Text(f"{label:<{width}}  ", style="bold" if is_chosen else "")
+        shown = bars(prediction, self.report.labels)
+        if not shown:
+            yield Text(str(headline(prediction)), style="bold")
+        width = max((len(bar.name) for bar in shown), default=0)
+        for bar in shown:
+            filled = int(bar.value * _BAR_WIDTH)
+            line = Text(f"{bar.name:<{width}}  ", style="bold" if bar.is_chosen else "")
             line.append(ink[0] * filled, style=_BAR_STYLE)
             line.append(ink[1] * (_BAR_WIDTH - filled), style="dim")
-            yield line.append(f"  {value:6.1%}")
+            yield line.append(f"  {bar.value:6.1%}")
 
 
 def _verification(verification: Verification) -> Text:
     mask = f"mask of {printable(verification.state)}"
-    label = printable(verification.prediction.label)
-    probability = verification.prediction.probabilities[
-        verification.prediction.label_index
-    ]
     line = Text(
         f"{mask if verification.state else 'score mask'} keeps"
         f" {verification.kept_share:.0%} of tokens: "
@@ -109,5 +106,5 @@ def _verification(verification: Verification) -> Text:
         style="bold" if verification.is_agreeing else "bold red",
     )
     return line.append(
-        f", {label} {probability:.1%}, {verification.divergence:.3f} nats"
+        f", {headline(verification.prediction)}, {verification.divergence:.3f} nats"
     )

@@ -6,7 +6,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from diffmask_service.bundle import check_graph, cut_graph
 from diffmask_service.errors import GraphError
-from tests.support.tiny import INPUTS, tiny_manifest, tiny_model
+from tests.support.tiny import INPUTS, tiny_manifest, tiny_model, tiny_span_model
 
 
 def check(model: ModelProto) -> ModelProto:
@@ -15,6 +15,17 @@ def check(model: ModelProto) -> ModelProto:
 
 def test_the_graph_described_passes() -> None:
     assert check(tiny_model()).graph.name == "tiny"
+
+
+def test_a_graph_of_another_task_is_refused() -> None:
+    spans = tiny_manifest(task="question_answering", labels=(), takes_pairs=True)
+    words = tiny_manifest(task="token_classification")
+    check_graph(tiny_span_model().SerializeToString(), spans, "model.onnx")
+    labels = tiny_model().SerializeToString()
+    with pytest.raises(GraphError, match="the manifest asks for end_logits"):
+        check_graph(labels, spans, "model.onnx")
+    with pytest.raises(GraphError, match=r"expected \['batch', 'tokens', 2\]"):
+        check_graph(labels, words, "model.onnx")
 
 
 def test_what_is_not_onnx_is_refused() -> None:

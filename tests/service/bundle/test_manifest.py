@@ -32,7 +32,7 @@ def test_a_manifest_survives_the_round_trip() -> None:
         ("id", "tiny\n", "$.id"),
         ("version", "0", "$.version"),
         ("task", "summarization", "$.task"),
-        ("labels", ["one"], "$.labels"),
+        ("labels", [1, 2], "$.labels[0]"),
         ("max_tokens", "many", "$.max_tokens"),
         ("max_tokens", 2, "$.max_tokens"),
         ("states", [], "$.states"),
@@ -57,6 +57,9 @@ def test_a_wrong_value_is_named_by_its_path(path: str, value: Any, shown: str) -
         ("default_graph", "w8", "not among graphs"),
         ("states", ["a", "a", "b"], "states holds a name twice"),
         ("labels", ["a", "a"], "labels holds a name twice"),
+        ("labels", ["one"], "holds 1 names, which text_classification cannot have"),
+        ("task", "question_answering", "holds 2 names, which question_answering"),
+        ("value", {"scale": 1.0, "tolerance": 0.5}, "value is for regression"),
         ("states", ["a", "b", "c"], r"probes\.input\.states does not match"),
     ],
 )

@@ -20,13 +20,15 @@ def tokenized(
     segments: list[int] | None = None,
     offsets: list[tuple[int, int]] | None = None,
 ) -> TokenizedText:
-    """Tokens of the given words; -1 stands for a special token."""
+    """Tokens of the given words, a letter each; -1 stands for a special token."""
     n = len(words)
     return TokenizedText(
         input_ids=np.arange(n, dtype=np.int64),
         token_type_ids=np.zeros(n, dtype=np.int64),
         texts=tuple(f"t{i}" for i in range(n)),
-        offsets=np.array(offsets or [(0, 0)] * n, dtype=np.int64).reshape(-1, 2),
+        offsets=np.array(
+            offsets or [(i, i + 1) for i in range(n)], dtype=np.int64
+        ).reshape(-1, 2),
         segments=np.array(segments or [0] * n, dtype=np.int64),
         word_index=np.array(words, dtype=np.int64),
         is_special=np.array([word < 0 for word in words], dtype=np.bool_),
@@ -78,16 +80,30 @@ def test_words_are_cut_out_of_the_text_as_written() -> None:
 
 def test_equal_word_indices_of_a_pair_are_two_words() -> None:
     tokens = tokenized([-1, 0, 0, -1], segments=[0, 0, 1, 0])
-    assert len(group_words(TextInput(text="a", text_pair="b"), tokens).starts) == 2
+    assert (
+        len(group_words(TextInput(text="abcd", text_pair="efgh"), tokens).starts) == 2
+    )
 
 
 def test_a_word_has_the_maximum_of_its_tokens() -> None:
-    grouping = group_words(TextInput(text=""), tokenized([-1, 0, 1, 1, -1]))
+    grouping = group_words(TextInput(text="abcde"), tokenized([-1, 0, 1, 1, -1]))
     gates = np.stack([values(1.0, 0.1, 0.2, 0.3, 1.0), values(1.0, 0.5, 0.4, 0.3, 1.0)])
     assert (
         grouping.pool(gates).tolist()
         == np.stack([values(0.1, 0.3), values(0.5, 0.4)]).tolist()
     )
+
+
+def test_white_space_belongs_to_no_word() -> None:
+    tokens = tokenized(
+        [0, 1, 2, 2, 3], offsets=[(0, 1), (1, 2), (2, 4), (4, 6), (6, 7)]
+    )
+    grouping = group_words(TextInput(text="a  goo x"), tokens)
+    assert grouping.units.texts == ("a", "goo")
+    assert grouping.units.starts.tolist() == [0, 3]
+    assert grouping.units.ends.tolist() == [1, 6]
+    pooled = grouping.pool(values(0.1, 0.9, 0.2, 0.3, 0.8))
+    assert pooled.tolist() == values(0.1, 0.3).tolist()
 
 
 def test_a_text_of_specials_alone_has_no_words() -> None:
@@ -101,7 +117,7 @@ def test_word_gates_are_the_maxima_found_one_by_one(
     case: tuple[TokenizedText, np.ndarray[tuple[int, int], np.dtype[np.float32]]],
 ) -> None:
     tokens, gates = case
-    pooled = group_words(TextInput(text=""), tokens).pool(gates)
+    pooled = group_words(TextInput(text="x" * 26), tokens).pool(gates)
     for word in range(pooled.shape[-1]):
         members = tokens.word_index == word
         assert pooled[:, word].tolist() == gates[:, members].max(axis=1).tolist()

@@ -1,12 +1,16 @@
 import numpy as np
 
-from diffmask_service.core.decoding import decode
+from diffmask_service.core.decoding import LabelDecoder, Reading
 from diffmask_service.core.explaining import masks_to_verify, verify
 from diffmask_service.core.selection import select
-from diffmask_service.core.values import ExplainOptions
+from diffmask_service.core.values import (
+    ExplainOptions,
+    LabelPrediction,
+    TextInput,
+)
+from tests.support.tokens import tokenized
 
 STATES = ("word_embeddings", "block_1")
-LABELS = ("no", "yes")
 GATES = np.array([[1.0, 0.75, 0.5], [0.5, 0.25, 0.0]], dtype=np.float32)
 
 
@@ -25,17 +29,22 @@ def test_a_mask_of_a_state_reads_that_state_alone() -> None:
 
 def test_a_changed_label_is_no_agreement() -> None:
     options = ExplainOptions(verify=True, verify_states=("block_1",))
-    full = decode(np.array([0.0, 1.0], dtype=np.float32), LABELS)
+    reading = Reading(
+        logits=np.array([0.0, 1.0], dtype=np.float32),
+        text=TextInput(text="a b"),
+        tokenized=tokenized(),
+    )
     (verification,) = verify(
-        full,
+        reading,
         [np.array([1.0, 0.0, 0.0, 0.0], dtype=np.float32)],
         [np.array([1.0, 0.0], dtype=np.float32)],
         selection=select(options, STATES),
         states=STATES,
-        labels=LABELS,
+        decoder=LabelDecoder(labels=("no", "yes")),
     )
     assert not verification.is_agreeing
     assert verification.state == "block_1"
     assert verification.kept_share == 0.25
+    assert isinstance(verification.prediction, LabelPrediction)
     assert verification.prediction.label == "no"
     assert verification.divergence > 0

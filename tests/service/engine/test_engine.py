@@ -20,6 +20,7 @@ from diffmask_service.errors import (
 )
 from diffmask_service.telemetry import Telemetry
 from tests.support.engine import BOTH, TEXT, counted, explain_one
+from tests.support.replies import labelled
 from tests.support.tiny import (
     STATES,
     tiny_hidden_gates,
@@ -32,7 +33,7 @@ NONE = ExplainOptions(gates=frozenset())
 
 
 async def test_prediction_is_the_closed_form(engine: Engine) -> None:
-    prediction = (await explain_one(engine)).prediction
+    prediction = labelled((await explain_one(engine)).prediction)
     assert prediction.logits.tolist() == tiny_logits(TOKENS).tolist()
     assert prediction.label == "positive"
 
@@ -59,7 +60,7 @@ async def test_without_gates_the_prediction_comes_alone(engine: Engine) -> None:
     assert explanation.units is None
     assert explanation.input_gates is None
     assert explanation.scores is None
-    assert explanation.prediction.label == "positive"
+    assert labelled(explanation.prediction).label == "positive"
 
 
 async def test_prediction_and_gates_take_one_forward_pass(
@@ -122,7 +123,9 @@ async def test_verify_runs_the_hard_mask_of_the_aggregate_score(
     kept = [False, False, True, False, False, False]
     assert verification.state == ""
     assert verification.kept_share == pytest.approx(1 / 6)
-    assert (verification.prediction.logits == tiny_logits(TOKENS, kept=kept)).all()
+    assert (
+        labelled(verification.prediction).logits == tiny_logits(TOKENS, kept=kept)
+    ).all()
     assert verification.is_agreeing
     passes = "diffmask_forward_passes_total"
     assert counted(telemetry, passes, purpose="verify") == 1
@@ -247,7 +250,7 @@ async def test_a_pair_is_told_apart_by_segment(pair_engine: Engine) -> None:
     reply = await pair_engine.explain([text], options)
     (explanation,) = reply.explanations
     # [CLS] 0.25 + good 2 + twice (movie 0.125 + good 2).
-    assert explanation.prediction.logits.tolist() == [-6.5, 6.5]
+    assert labelled(explanation.prediction).logits.tolist() == [-6.5, 6.5]
     assert explanation.units is not None
     assert explanation.units.texts == ("good", "movie", "good")
     assert explanation.units.segments.tolist() == [0, 1, 1]
@@ -260,7 +263,7 @@ def as_bytes(explanation: Explanation) -> tuple[bytes, ...]:
     assert explanation.input_gates is not None
     assert explanation.hidden_gates is not None
     return (
-        explanation.prediction.logits.tobytes(),
+        labelled(explanation.prediction).logits.tobytes(),
         explanation.input_gates.tobytes(),
         explanation.hidden_gates.tobytes(),
     )

@@ -11,6 +11,7 @@ from diffmask_service.engine import Engine, EngineLimits
 from diffmask_service.errors import DeadlineError, NotReadyError, OverloadedError
 from diffmask_service.telemetry import Telemetry
 from tests.support.engine import BOTH, TEXT, counted, explain_one
+from tests.support.replies import labelled
 
 
 async def test_a_passed_deadline_fails_without_a_run(
@@ -32,7 +33,7 @@ async def test_a_full_queue_refuses_with_a_hint(tiny_directory: Path) -> None:
     with pytest.raises(OverloadedError, match="queue is full") as raised:
         await explain_one(engine)
     assert raised.value.retry_after_seconds > 0
-    assert (await first).prediction.label == "positive"
+    assert labelled((await first).prediction).label == "positive"
     reason = "diffmask_rejected_requests_total"
     assert counted(telemetry, reason, reason="queue_full") == 1
     assert counted(telemetry, "diffmask_queue_tokens") == 0
@@ -43,7 +44,7 @@ async def test_a_request_over_the_whole_queue_is_answered_when_idle(
     tiny_directory: Path,
 ) -> None:
     engine = open_engine(tiny_directory, limits=EngineLimits(queue_tokens=1))
-    assert (await explain_one(engine)).prediction.label == "positive"
+    assert labelled((await explain_one(engine)).prediction).label == "positive"
     engine.close()
 
 
@@ -57,7 +58,7 @@ async def test_drain_answers_what_was_taken_and_refuses_the_rest(
     with pytest.raises(NotReadyError, match="stopping"):
         await explain_one(engine)
     assert await drained
-    assert (await first).prediction.label == "positive"
+    assert labelled((await first).prediction).label == "positive"
 
 
 async def test_drain_gives_up_in_time(engine: Engine) -> None:

@@ -9,6 +9,7 @@ import pytest
 from diffmask_service.app import open_engine
 from diffmask_service.core.values import ExplainOptions, Explanation, TextInput
 from diffmask_service.engine import Engine, EngineLimits
+from tests.support.replies import labelled
 
 _BUNDLE = Path(__file__).parents[3] / "bundles" / "sst2-minilm"
 # Several of equal length, so that groups form, and some of lengths of their own.
@@ -34,7 +35,7 @@ def bits(explanation: Explanation) -> tuple[bytes, bytes, bytes]:
     assert explanation.input_gates is not None
     assert explanation.hidden_gates is not None
     return (
-        explanation.prediction.logits.tobytes(),
+        labelled(explanation.prediction).logits.tobytes(),
         explanation.input_gates.tobytes(),
         explanation.hidden_gates.tobytes(),
     )
@@ -61,6 +62,8 @@ async def test_prediction_is_the_same_with_and_without_gates(shipped: Engine) ->
     plain = await shipped.explain(inputs, ExplainOptions(gates=frozenset()))
     explained = await shipped.explain(inputs, ExplainOptions())
     for one, other in zip(plain.explanations, explained.explanations, strict=True):
-        assert one.prediction.label == other.prediction.label
-        difference = abs(one.prediction.logits - other.prediction.logits).max()
+        assert labelled(one.prediction).label == labelled(other.prediction).label
+        difference = abs(
+            labelled(one.prediction).logits - labelled(other.prediction).logits
+        ).max()
         assert difference <= 1e-5

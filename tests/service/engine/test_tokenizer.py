@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffmask_service.core.alignment import group_words
 from diffmask_service.core.values import TextInput
 from diffmask_service.engine.limits import EngineLimits, check_inputs
 from diffmask_service.engine.tokenizer import TextTokenizer
-from diffmask_service.errors import BundleError, InvalidInput
+from diffmask_service.errors import BundleError, InputTooLong, InvalidInput
 from tests.support.tiny import MAX_TOKENS, TOKENS, tiny_tokenizer
+from tests.support.vocabularies import VOCABULARIES
 
 TOKENIZER = TextTokenizer(tiny_tokenizer(), max_tokens=MAX_TOKENS)
 
@@ -44,6 +46,17 @@ def test_the_longer_text_of_a_pair_is_cut_first() -> None:
     assert tokens.is_truncated
 
 
+def test_a_question_keeps_its_end_and_loses_only_context() -> None:
+    tokenizer = TextTokenizer(tiny_tokenizer(), max_tokens=MAX_TOKENS, keeps_first=True)
+    pair = TextInput(text="a good movie , a fun", text_pair="bad " * 20)
+    tokens = tokenizer.tokenize(pair, truncate=True, where="it")
+    assert tokens.texts[1:8] == (*pair.text.split(), "[SEP]")
+    assert tokens.texts[8:] == ("bad", "bad", "bad", "[SEP]")
+    long = TextInput(text="a " * 10, text_pair="bad")
+    with pytest.raises(InputTooLong, match="has 13 tokens before any of its text_pair"):
+        tokenizer.tokenize(long, truncate=True, where="it")
+
+
 def test_threads_may_cut_and_not_cut_at_the_same_time() -> None:
     barrier = threading.Barrier(4)
 
@@ -76,3 +89,23 @@ def test_any_text_is_tokenized_or_refused(text: str) -> None:
     assert 3 <= len(tokens.texts) <= MAX_TOKENS
     assert (tokens.offsets <= len(text)).all()
     assert ((tokens.word_index < 0) == tokens.is_special).all()
+
+
+WORDS = st.sampled_from(["A", "funny", "naïve", "😀", "été", ",", "zebra", "映画"])
+# SentencePiece's own normaliser makes a space of every other white space first.
+SPACES = st.sampled_from([" ", "  ", "   ", "\u3000"])
+
+
+@pytest.mark.parametrize("kind", VOCABULARIES)
+@given(words=st.lists(WORDS, min_size=1), space=SPACES, edge=st.booleans())
+def test_every_vocabulary_gives_the_words_as_written(
+    kind: str, words: list[str], space: str, *, edge: bool
+) -> None:
+    tokenizer = TextTokenizer(VOCABULARIES[kind], max_tokens=10_000)
+    text = space.join(words)
+    text = f" {text} " if edge else text
+    pair = TextInput(text=text, text_pair="funny  movie")
+    tokens = tokenizer.tokenize(pair, truncate=False, where="it")
+    units = group_words(pair, tokens).units
+    assert list(units.texts) == [*words, "funny", "movie"]
+    assert units.segments.tolist() == [0] * len(words) + [1, 1]

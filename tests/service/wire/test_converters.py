@@ -15,14 +15,19 @@ from diffmask_service.core.values import (
     GateKind,
     Granularity,
     Int64Array,
+    LabelPrediction,
+    LabelSetPrediction,
     ModelDescription,
     ModelIdentity,
     Prediction,
     Reply,
+    SpanPrediction,
+    TagsPrediction,
     Task,
     TextInput,
     Timings,
     Units,
+    ValuePrediction,
     Verification,
 )
 from diffmask_service.errors import InvalidInput, ServerError
@@ -81,13 +86,66 @@ def calls(draw: st.DrawFn) -> ExplainCall:
 
 
 @st.composite
-def predictions(draw: st.DrawFn) -> Prediction:
+def label_predictions(draw: st.DrawFn) -> LabelPrediction:
     num_labels = draw(st.integers(1, 4))
-    return Prediction(
+    return LabelPrediction(
         label=draw(names),
         label_index=draw(st.integers(0, num_labels - 1)),
         probabilities=draw(float_arrays(num_labels)),
         logits=draw(float_arrays(num_labels)),
+    )
+
+
+@st.composite
+def label_set_predictions(draw: st.DrawFn) -> LabelSetPrediction:
+    num_labels = draw(st.integers(1, 4))
+    chosen = draw(st.frozensets(st.integers(0, num_labels - 1)))
+    return LabelSetPrediction(
+        labels=tuple(draw(names) for _ in chosen),
+        label_indices=tuple(sorted(chosen)),
+        probabilities=draw(float_arrays(num_labels)),
+        logits=draw(float_arrays(num_labels)),
+    )
+
+
+@st.composite
+def tags_predictions(draw: st.DrawFn) -> TagsPrediction:
+    num_words, num_labels = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    indices = stn.arrays(np.int64, num_words, elements=st.integers(0, num_labels - 1))
+    return TagsPrediction(
+        words=draw(units(num_words)),
+        labels=tuple(draw(names) for _ in range(num_words)),
+        label_indices=draw(indices),
+        probabilities=draw(float_arrays(num_words, num_labels)),
+    )
+
+
+@st.composite
+def span_predictions(draw: st.DrawFn) -> SpanPrediction:
+    start, end = sorted(draw(st.tuples(*[st.integers(0, 2**32 - 1)] * 2)))
+    return SpanPrediction(
+        text=draw(names), start=start, end=end, probability=draw(shares)
+    )
+
+
+def predictions() -> st.SearchStrategy[Prediction]:
+    return st.one_of(
+        label_predictions(),
+        label_set_predictions(),
+        st.builds(ValuePrediction, value=st.floats(allow_nan=False)),
+        tags_predictions(),
+        span_predictions(),
+    )
+
+
+@st.composite
+def units(draw: st.DrawFn, size: int) -> Units:
+    return Units(
+        texts=tuple(draw(st.lists(names, min_size=size, max_size=size))),
+        starts=draw(count_arrays(size)),
+        ends=draw(count_arrays(size)),
+        segments=draw(count_arrays(size)),
+        is_special=draw(stn.arrays(np.bool_, size)),
     )
 
 
@@ -112,13 +170,7 @@ def explanations(draw: st.DrawFn, num_states: int) -> Explanation:
     )
     return replace(
         bare,
-        units=Units(
-            texts=tuple(draw(st.lists(names, min_size=num_units, max_size=num_units))),
-            starts=draw(count_arrays(num_units)),
-            ends=draw(count_arrays(num_units)),
-            segments=draw(count_arrays(num_units)),
-            is_special=draw(stn.arrays(np.bool_, num_units)),
-        ),
+        units=draw(units(num_units)),
         scores=draw(float_arrays(num_units)),
         input_gates=draw(gates),
         hidden_gates=draw(gates),
@@ -255,6 +307,13 @@ def test_arrays_of_a_parsed_reply_can_be_changed() -> None:
     gates[0, 0] = 0.0
 
 
+def test_label_stands_where_clients_of_one_task_look_for_it() -> None:
+    # As a client sees it whose proto has no other fields.
+    message = reply_to_proto(reply()).explanations[0].prediction
+    assert message.label == "positive"
+    assert {field.number for field, _ in message.ListFields()} == {1, 2, 3, 4}
+
+
 def test_prediction_alone_has_no_units() -> None:
     message = reply_to_proto(reply(bare_explanation()))
     assert is_same(reply_from_proto(message).explanations[0], bare_explanation())
@@ -284,6 +343,36 @@ def _drop_label(message: pb.Explanation) -> None:
     message.prediction.label_index = 2
 
 
+def _drop_name_of_a_label_set(message: pb.Explanation) -> None:
+    label_set = message.prediction.label_set
+    label_set.label_indices.append(0)
+    label_set.probabilities.append(1.0)
+    label_set.logits.append(1.0)
+
+
+def _name_an_unknown_label(message: pb.Explanation) -> None:
+    _drop_name_of_a_label_set(message)
+    message.prediction.label_set.labels.append("joy")
+    message.prediction.label_set.label_indices[0] = 1
+
+
+def _drop_label_of_a_word(message: pb.Explanation) -> None:
+    message.prediction.tags.words.CopyFrom(message.units)
+
+
+def _drop_probability_of_a_word(message: pb.Explanation) -> None:
+    tags = message.prediction.tags
+    tags.words.CopyFrom(message.units)
+    num_words = len(tags.words.texts)
+    tags.labels.extend(["O"] * num_words)
+    tags.label_indices.extend([0] * num_words)
+    tags.probabilities = bytes(4 * num_words + 1)
+
+
+def _end_before_the_start(message: pb.Explanation) -> None:
+    message.prediction.span.start = 3
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -293,6 +382,11 @@ def _drop_label(message: pb.Explanation) -> None:
         _drop_start,
         _drop_logit,
         _drop_label,
+        _drop_name_of_a_label_set,
+        _name_an_unknown_label,
+        _drop_label_of_a_word,
+        _drop_probability_of_a_word,
+        _end_before_the_start,
     ],
 )
 def test_malformed_reply_is_the_servers_fault(

@@ -22,6 +22,7 @@ from diffmask_training.export.rederive import verify_bundle
 from diffmask_training.export.verify import LENGTHS
 from diffmask_training.export.write import build_module, export
 from tests.support.checkpoint import write_checkpoint, write_texts
+from tests.support.replies import labelled
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_service_gives_what_pytorch_gives(
                 dict(tokens), torch.ones(tokens["input_ids"].shape)
             )
         for found, expected in (
-            (explanation.prediction.logits, logits[0]),
+            (labelled(explanation.prediction).logits, logits[0]),
             (explanation.input_gates, input_gates[0]),
             (explanation.hidden_gates, hidden_gates[0]),
         ):

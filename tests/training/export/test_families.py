@@ -16,6 +16,7 @@ from diffmask_training.cli import main
 from diffmask_training.config import ExportConfig
 from diffmask_training.export.write import build_module, export
 from tests.support.checkpoint import FAMILIES, write_checkpoint, write_texts
+from tests.support.replies import labelled
 
 TEXTS = ("good film .", "the plot is dull and it was awful", "unknownword")
 WITH_SEGMENTS = {"albert", "bert", "electra"}
@@ -105,7 +106,7 @@ def test_service_gives_what_pytorch_gives(config: ExportConfig) -> None:
                 dict(tokens), torch.ones(tokens["input_ids"].shape)
             )
         for found, expected in (
-            (explanation.prediction.logits, logits[0]),
+            (labelled(explanation.prediction).logits, logits[0]),
             (explanation.input_gates, input_gates[0]),
             (explanation.hidden_gates, hidden_gates[0]),
         ):

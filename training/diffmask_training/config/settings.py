@@ -23,10 +23,13 @@ class DataConfig:
             texts, chosen by the split seed, is set aside.
         test: File that the reported figures are measured on. Without one, another
             tenth.
-        text_column: Column of the text.
-        pair_column: Column of the second text of a pair; empty for single texts.
-        label_column: Column of the label, its name or its index; empty for unlabelled
-            data, for which accuracy and F1 are not reported.
+        text_column: Column of the text; of the words for token classification, of the
+            question for question answering.
+        pair_column: Column of the second text of a pair, or of the context; empty for
+            single texts.
+        label_column: Column of the label: its name or its index, a list of either, a
+            number, the tags of the words, or the answers; empty for unlabelled data,
+            for which accuracy and F1 are not reported.
         max_train_tokens: Texts are cut to this while training and evaluating, tokens.
         split_seed: Chooses the texts that are set aside.
     """
@@ -130,6 +133,7 @@ class ExportConfig(DataConfig):
         notes: What whoever uses the bundle should know besides, for its card.
         precisions: Graphs to write: `fp32`, and `w8` (8-bit weights, fp32 arithmetic).
         default_graph: The one that is served unless told otherwise.
+        max_answer_tokens: Longest answer to a question, tokens; other tasks have none.
         force: Export an infeasible or collapsed probe; the manifest says so.
     """
 
@@ -143,6 +147,7 @@ class ExportConfig(DataConfig):
     notes: str = ""
     precisions: tuple[Literal["fp32", "w8"], ...] = ("fp32",)
     default_graph: Literal["fp32", "w8"] = "fp32"
+    max_answer_tokens: int = 30
     force: bool = False
 
     def __post_init__(self) -> None:

@@ -24,23 +24,50 @@ def write_card(manifest: Manifest) -> str:
 
 
 def _header(manifest: Manifest) -> str:
+    scores = "".join(
+        f"\n| {_spelled(name)} | {value:.4f} |"
+        for name, value in manifest.scores.items()
+    )
     return f"""# {manifest.id}, version {manifest.version}
 
-A text classifier that explains itself: labels {_list(manifest.labels)}, up to
-{manifest.max_tokens} tokens, {len(manifest.states)} states. Served by `diffmask serve`.
+A model that explains itself: {_task(manifest)}; up to {manifest.max_tokens} tokens,
+{len(manifest.states)} states. Served by `diffmask serve`.
 
 | | |
 | --- | --- |
 | pretrained model | {manifest.provenance.base_model} |
 | data | {manifest.provenance.data} |
 | accuracy | {_share(manifest.accuracy)} |
-| macro F1 | {_share(manifest.macro_f1)} |
+| macro F1 | {_share(manifest.macro_f1)} |{scores}
 
 An expected gate value is the probability that a gate is not zero. An *input gate* says
 how sure the model is, having read up to a state, that a token must be kept; a *hidden
 gate* says whether that state itself is needed for the prediction. Values near 0 mean
 that the prediction stays the same without it, as the figures below measure; they do not
 mean that a person would find it unimportant."""
+
+
+def _task(manifest: Manifest) -> str:
+    match manifest.task:
+        case "text_classification":
+            said = "one of the labels"
+        case "multi_label_classification":
+            said = "any of the labels"
+        case "token_classification":
+            said = "for each word one of the labels"
+        case "question_answering":
+            return (
+                "an answer to a question, cut out of a context, of up to"
+                f" {manifest.max_answer_tokens} tokens"
+            )
+        case "regression":
+            value = manifest.value
+            return "a number" + (
+                f", kept while it changes by no more than {value.tolerance:.3g}"
+                if value
+                else ""
+            )
+    return f"{said} {_list(manifest.labels)}"
 
 
 def _probe(kind: str, report: ProbeReport) -> str:
@@ -60,9 +87,12 @@ def _probe(kind: str, report: ProbeReport) -> str:
     stages = ", ".join(
         f"{stage} {seconds:.0f} s" for stage, seconds in report.seconds_by_stage.items()
     )
+    names = list(report.states[0].scores)
+    heads = "".join(f" {_spelled(name)} |" for name in names)
     rows = "\n".join(
         f"| {s.state} | {1 - s.kept_share:.1%} | {s.agreement:.1%} | {s.divergence:.3f}"
         f" | {s.violation_rate:.1%} | {_share(s.accuracy)} | {_share(s.macro_f1)} |"
+        + "".join(f" {s.scores[name]:.4f} |" for name in names)
         for s in report.states
     )
     return f"""## Masks of {noun}
@@ -83,8 +113,9 @@ validation texts: {verdict}{forced}, with a margin of {report.margin:.3g} nats.
 | texts over the margin | {report.violation_rate:.1%} |{complement}
 | time of the fit | {report.fit_seconds / 60:.1f} minutes ({stages}) |
 
-| state | masked | predictions kept | divergence | over margin | accuracy | macro F1 |
-| --- | --- | --- | --- | --- | --- | --- |
+| state | masked | predictions kept | divergence | over margin | accuracy | macro F1 |\
+{heads}
+| --- | --- | --- | --- | --- | --- | --- |{" --- |" * len(names)}
 {rows}"""
 
 
@@ -147,6 +178,10 @@ def _provenance(manifest: Manifest) -> str:
 
 Exported {provenance.created} on {provenance.processor}, with {packages}. The settings
 of every step are in `manifest.json`."""
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _share(value: float | None) -> str:

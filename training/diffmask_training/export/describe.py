@@ -13,20 +13,22 @@ import numpy as np
 from diffmask_service.bundle import (
     FitVerdict,
     Graph,
+    GraphFidelity,
     Precision,
     ProbeReport,
     Provenance,
     ReferenceDistribution,
     StateReport,
 )
+from diffmask_training.batches import Encoding
 from diffmask_training.checkpoint import FittedProbe
 from diffmask_training.config import ExportConfig
 from diffmask_training.errors import CheckpointError
-from diffmask_training.export.verify import compare_graphs
 from diffmask_training.figures import Figures
 from diffmask_training.masking import HARD_MASK_THRESHOLD
 from diffmask_training.probes import ProbeKind
 from diffmask_training.runtime import GraphOutputs
+from diffmask_training.tasks import Task
 
 KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
 _PACKAGES = ("diffmask-service", "torch", "transformers", "onnxscript", "onnxruntime")
@@ -38,8 +40,8 @@ def describe_graph(
     precision: Precision,
     figures: Figures,
     fitted: FittedProbe,
-    outputs: Mapping[Precision, Sequence[GraphOutputs]],
     *,
+    fidelity: GraphFidelity | None,
     fused: int,
 ) -> Graph:
     """Describe one graph of the bundle.
@@ -48,16 +50,13 @@ def describe_graph(
         precision: Which graph.
         figures: Its own input masks on the test texts.
         fitted: The input probe.
-        outputs: What each graph gave for the test texts, fp32 among them.
+        fidelity: How true it is to the fp32 graph; None for that one.
         fused: Attention operators after fusion.
     """
-    is_plain = precision == "fp32"
     return Graph(
         file=f"model.{precision}.onnx",
         fused_attentions=fused,
-        fidelity=None
-        if is_plain
-        else compare_graphs(outputs["fp32"], outputs[precision]),
+        fidelity=fidelity,
         accuracy=figures.accuracy,
         macro_f1=figures.macro_f1,
         input_masks=_state_reports(figures, fitted),
@@ -75,6 +74,7 @@ def _state_reports(figures: Figures, fitted: FittedProbe) -> tuple[StateReport, 
             accuracy=state.accuracy,
             macro_f1=state.macro_f1,
             multiplier=multiplier,
+            scores=state.scores,
         )
         for state, multiplier in zip(
             figures.states, fitted.record.multipliers, strict=True
@@ -117,19 +117,27 @@ def describe_probe(
 
 
 def describe_gates(
-    outputs: Sequence[GraphOutputs], num_labels: int
+    task: Task,
+    texts: Sequence[Encoding],
+    outputs: Sequence[GraphOutputs],
+    labels: Sequence[str],
 ) -> dict[ProbeKind, ReferenceDistribution]:
     """Describe what gates look like on the test texts, by predicted label.
 
     Args:
+        task: What is predicted.
+        texts: The test texts.
         outputs: Of the graph that will be served, one entry for each text.
-        num_labels: Labels of the model.
+        labels: Label names of the model.
     """
-    predicted = np.array([output.logits.argmax() for output in outputs])
+    predicted = [
+        task.group(task.predict(output.logits, text))
+        for output, text in zip(outputs, texts, strict=True)
+    ]
     references = {}
     for kind in KINDS:
         mean_gate, kept_share, counts = [], [], []
-        for label in range(num_labels):
+        for label in range(task.num_groups(labels)):
             gates = [
                 getattr(output, f"{kind}_gates")
                 for output, said in zip(outputs, predicted, strict=True)

@@ -1,4 +1,4 @@
-"""The fused inference module: logits and every gate from one forward pass."""
+"""The fused inference module: prediction and every gate from one forward pass."""
 
 from collections.abc import Mapping
 
@@ -34,9 +34,7 @@ class FusedModule(nn.Module):
         self.shape = shape
         self.register_buffer("baseline", input_probe.baselines[0].detach().clone())
 
-    def forward(
-        self, inputs: Mapping[str, Tensor], keep: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, inputs: Mapping[str, Tensor], keep: Tensor) -> tuple[Tensor, ...]:
         """Predict and explain.
 
         Args:
@@ -46,8 +44,9 @@ class FusedModule(nn.Module):
                 the baseline in its place.
 
         Returns:
-            Logits `[batch, labels]`, expected input gate values and expected hidden
-            gate values, both `[batch, layers, tokens]` in [0, 1]; all float32.
+            What the task makes of the logits, in the order of the bundle's output
+            names; then expected input gate values and expected hidden gate values, both
+            `[batch, layers, tokens]` in [0, 1]; all float32.
         """
         mixing = keep.unsqueeze(-1)  # [batch, tokens, 1]
         captured = self.encoder.capture(
@@ -57,4 +56,6 @@ class FusedModule(nn.Module):
         votes, hidden = log_keep_probability(gate_logits, self.shape).chunk(2, dim=1)
         # A cumulative product has no ONNX form; the sum of logarithms has, and is
         # stable.
-        return captured.logits, torch.exp(torch.cumsum(votes, dim=1)), torch.exp(hidden)
+        input_gates = torch.exp(torch.cumsum(votes, dim=1))
+        predictions = self.encoder.task.split(captured.logits)
+        return *predictions, input_gates, torch.exp(hidden)

@@ -6,11 +6,12 @@ import warnings
 import torch
 from onnx import ModelProto
 
+from diffmask_service.bundle import prediction_outputs
 from diffmask_training.export.fusion import check_fusion, fuse
 from diffmask_training.export.graph import FusedModule
 
 OPSET = 20
-OUTPUTS = ("logits", "input_gates", "hidden_gates")
+_GATES = ("input_gates", "hidden_gates")
 
 
 def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
@@ -43,7 +44,7 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
             dynamo=True,
             opset_version=OPSET,
             input_names=[*inputs, "keep"],
-            output_names=list(OUTPUTS),
+            output_names=[*prediction_outputs(module.encoder.task.name), *_GATES],
             dynamic_shapes=(dict.fromkeys(inputs, axes), axes),
             verbose=False,
         )

@@ -16,6 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 _MIN_ELEMENTS = 65_536
 _LEVELS = 127
+_GATES = {"input_gates", "hidden_gates"}
 
 
 def store_weights_in_8_bits(model: ModelProto) -> ModelProto:
@@ -30,7 +31,8 @@ def store_weights_in_8_bits(model: ModelProto) -> ModelProto:
     for node in graph.node:
         for name in node.input:
             users[name].append(node)
-    classifier = _read_by(graph, "logits")
+    predictions = {value.name for value in graph.output} - _GATES
+    classifier = _read_by(graph, predictions)
     restoring: list[NodeProto] = []
     stored = []
     for tensor in graph.initializer:
@@ -55,9 +57,9 @@ def store_weights_in_8_bits(model: ModelProto) -> ModelProto:
     return reduced
 
 
-def _read_by(graph: GraphProto, output: str) -> set[str]:
-    # Names of all values that an output depends on; nodes come in topological order.
-    needed = {output}
+def _read_by(graph: GraphProto, outputs: set[str]) -> set[str]:
+    # Names of all values that outputs depend on; nodes come in topological order.
+    needed = set(outputs)
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             needed.update(node.input)

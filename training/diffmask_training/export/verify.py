@@ -11,7 +11,8 @@ from diffmask_service.bundle import GraphFidelity, Parity
 from diffmask_training.batches import Encoding, collate
 from diffmask_training.errors import ParityError
 from diffmask_training.export.graph import FusedModule
-from diffmask_training.runtime import GraphOutputs, GraphRuntime
+from diffmask_training.runtime import GraphOutputs, GraphRuntime, joined
+from diffmask_training.tasks import Task
 
 LENGTHS = (3, 4, 17, 128, 512)
 TOLERANCE = 1e-5
@@ -77,9 +78,7 @@ def random_text(
     """Return a text of random tokens, none of them the padding token."""
     ids = generator.integers(0, vocabulary_size - 1, num_tokens)
     ids += ids >= pad_id
-    return Encoding(
-        input_ids=tuple(ids.tolist()), token_type_ids=(0,) * num_tokens, label=-1
-    )
+    return Encoding(input_ids=tuple(ids.tolist()), token_type_ids=(0,) * num_tokens)
 
 
 def supported_padding(
@@ -120,11 +119,16 @@ def supported_padding(
 
 
 def compare_graphs(
-    reference: Sequence[GraphOutputs], reduced: Sequence[GraphOutputs]
+    task: Task,
+    texts: Sequence[Encoding],
+    reference: Sequence[GraphOutputs],
+    reduced: Sequence[GraphOutputs],
 ) -> GraphFidelity:
     """Compare a reduced-precision graph with the fp32 graph.
 
     Args:
+        task: What both predict.
+        texts: The texts.
         reference: Of the fp32 graph, one entry for each text.
         reduced: Of the other, over the same texts.
     """
@@ -133,7 +137,11 @@ def compare_graphs(
     def stacked(outputs: Sequence[GraphOutputs], name: str) -> NDArray[np.float32]:
         return np.concatenate([getattr(output, name).ravel() for output in outputs])
 
-    logits = [np.stack([output.logits for output in s]) for s in (reference, reduced)]
+    predicted = (
+        [task.predict(run.logits, text) for run, text in zip(runs, texts, strict=True)]
+        for runs in (reference, reduced)
+    )
+    logits = [stacked(runs, "logits") for runs in (reference, reduced)]
     pairs = {
         name: (stacked(reference, name), stacked(reduced, name))
         for name in ("input_gates", "hidden_gates")
@@ -141,7 +149,7 @@ def compare_graphs(
     return GraphFidelity(
         num_texts=len(reference),
         label_agreement=float(
-            np.mean(logits[0].argmax(axis=-1) == logits[1].argmax(axis=-1))
+            np.mean([task.agreement(*pair) for pair in zip(*predicted, strict=True)])
         ),
         input_gate_rank_correlation=float(spearmanr(*pairs["input_gates"]).statistic),
         hidden_gate_rank_correlation=float(spearmanr(*pairs["hidden_gates"]).statistic),
@@ -162,11 +170,17 @@ def _differences(
     # Largest differences of logits and of gates at real tokens, under a random `keep`.
     generator = torch.Generator().manual_seed(2)
     keep = torch.rand(inputs["input_ids"].shape, generator=generator)
-    expected = [output.numpy() for output in module(inputs, keep)]
+    *predictions, input_gates, hidden_gates = (
+        output.numpy() for output in module(inputs, keep)
+    )
+    expected = [joined(predictions), input_gates, hidden_gates]
     arrays = {name: value.numpy() for name, value in inputs.items()}
     found = runtime.run_batch(arrays, keep.numpy())
     gates = [
         np.abs(left - right).swapaxes(1, 2)[is_real].max()
         for left, right in zip(expected[1:], found[1:], strict=True)
     ]
-    return np.array([np.abs(expected[0] - found[0]).max(), max(gates)])
+    logits = np.abs(expected[0] - found[0])
+    if logits.ndim > 2:
+        logits = logits[is_real]
+    return np.array([logits.max(), max(gates)])

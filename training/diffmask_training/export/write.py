@@ -16,10 +16,11 @@ from diffmask_service.bundle import (
     check_target,
     write_bundle,
 )
-from diffmask_training.batches import Encoding, encode
+from diffmask_training.batches import Encoding
 from diffmask_training.checkpoint import FittedProbe, load_probe
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import ExportConfig
+from diffmask_training.encoding import encode
 from diffmask_training.errors import CheckpointError, InfeasibleError
 from diffmask_training.evaluation import evaluate_graph, evaluate_probe
 from diffmask_training.export.card import write_card
@@ -36,6 +37,7 @@ from diffmask_training.export.onnx import export_graph
 from diffmask_training.export.precision import store_weights_in_8_bits
 from diffmask_training.export.verify import (
     check_parity,
+    compare_graphs,
     supported_padding,
 )
 from diffmask_training.hard_concrete import HardConcreteShape
@@ -75,11 +77,11 @@ def export(config: ExportConfig) -> Bundle:
     fitted = {kind: load_probe(config.probes, kind) for kind in KINDS}
     for kind, probe in fitted.items():
         _refuse_unsound(kind, probe, force=config.force)
-    splits = read_splits(config, classifier.labels)
-    tests = encode(splits.test, classifier.tokenizer, config.max_train_tokens)
+    tests = _tests(config, classifier)
     figures = {
         kind: evaluate_probe(classifier, probe, tests) for kind, probe in fitted.items()
     }
+    task = classifier.encoder.task.with_value(fitted["input"].record.value)
     module = build_module(classifier, fitted)
     plain = export_graph(module, vocabulary_size=len(classifier.tokenizer))
     parity, padding = _checked(classifier, module, plain)
@@ -100,10 +102,13 @@ def export(config: ExportConfig) -> Bundle:
             evaluate_graph(
                 runtimes[precision],
                 tests,
+                task=task,
                 margin=float(fitted["input"].record.config["margin"]),
             ),
             fitted["input"],
-            outputs,
+            fidelity=None
+            if precision == "fp32"
+            else compare_graphs(task, tests, outputs["fp32"], outputs[precision]),
             fused=count_fused_attentions(plain),
         )
         for precision in config.precisions
@@ -112,9 +117,10 @@ def export(config: ExportConfig) -> Bundle:
     manifest = Manifest(
         id=config.id,
         version=str(config.version),
+        task=task.name,
         labels=classifier.labels,
         max_tokens=classifier.encoder.max_tokens,
-        takes_pairs=bool(config.pair_column),
+        takes_pairs=bool(config.pair_column) or task.pairs == "needed",
         inputs=(*classifier.encoder.inputs, "keep"),
         states=classifier.encoder.states,
         padding=padding,
@@ -127,7 +133,10 @@ def export(config: ExportConfig) -> Bundle:
         },
         accuracy=figures["input"].accuracy,
         macro_f1=figures["input"].macro_f1,
-        reference=describe_gates(chosen, len(classifier.labels)),
+        scores=figures["input"].scores,
+        value=task.value,
+        max_answer_tokens=config.max_answer_tokens,
+        reference=describe_gates(task, tests, chosen, classifier.labels),
         provenance=describe_making(config, fitted),
     )
     tokenizer = classifier.tokenizer.backend_tokenizer
@@ -165,6 +174,15 @@ def build_module(
         fitted["hidden"].probe,
         HardConcreteShape(),
     ).eval()
+
+
+def _tests(config: ExportConfig, classifier: Classifier) -> list[Encoding]:
+    encoder = classifier.encoder
+    encoder.task = encoder.task.with_longest_answer(config.max_answer_tokens)
+    splits = read_splits(config, classifier.labels, task=encoder.task.name)
+    return encode(
+        splits.test, classifier.tokenizer, config.max_train_tokens, task=encoder.task
+    )
 
 
 def _refuse_unsound(kind: ProbeKind, fitted: FittedProbe, *, force: bool) -> None:
@@ -210,8 +228,8 @@ def _selftest(
         Record(text=text, text_pair=_SELFTEST_TEXTS[0] if pairs else None)
         for text in _SELFTEST_TEXTS
     ]
-    limit = classifier.encoder.max_tokens
-    encodings: list[Encoding] = encode(records, classifier.tokenizer, limit)
+    encoder, tokenizer = classifier.encoder, classifier.tokenizer
+    encodings = encode(records, tokenizer, encoder.max_tokens, task=encoder.task)
     cases = []
     for record, encoding in zip(records, encodings, strict=True):
         outputs = runtime.run(encoding)
@@ -220,7 +238,7 @@ def _selftest(
                 text=record.text,
                 text_pair=record.text_pair,
                 input_ids=encoding.input_ids,
-                logits=tuple(outputs.logits.tolist()),
+                logits=tuple(outputs.logits.ravel().tolist()),
                 input_gates=tuple(tuple(row) for row in outputs.input_gates.tolist()),
                 hidden_gates=tuple(tuple(row) for row in outputs.hidden_gates.tolist()),
             )

@@ -38,9 +38,13 @@ def unpack(raw: bytes, shape: Sequence[int], name: str) -> Float32Array:
     """
     expected_bytes = math.prod(shape) * _WIRE_DTYPE.itemsize
     if len(raw) != expected_bytes:
-        raise ServerError(
-            f"malformed reply: {name} holds {len(raw)} bytes, its shape"
-            f" {list(shape)} takes {expected_bytes}",
-            code="DATA_LOSS",
+        raise malformed(
+            f"{name} of {len(raw)} bytes, whose shape {list(shape)} takes"
+            f" {expected_bytes}"
         )
     return np.frombuffer(raw, dtype=_WIRE_DTYPE).astype(np.float32).reshape(shape)
+
+
+def malformed(what: str) -> ServerError:
+    """Return the error of a reply whose parts contradict each other."""
+    return ServerError(f"malformed reply: it holds {what}", code="DATA_LOSS")

@@ -114,16 +114,66 @@ class Explanation(_message.Message):
     def __init__(self, prediction: _Optional[_Union[Prediction, _Mapping]] = ..., num_tokens: _Optional[int] = ..., is_truncated: _Optional[bool] = ..., units: _Optional[_Union[Units, _Mapping]] = ..., scores: _Optional[bytes] = ..., input_gates: _Optional[_Union[Gates, _Mapping]] = ..., hidden_gates: _Optional[_Union[Gates, _Mapping]] = ..., verifications: _Optional[_Iterable[_Union[Verification, _Mapping]]] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("label", "label_index", "probabilities", "logits")
+    __slots__ = ("label", "label_index", "probabilities", "logits", "label_set", "value", "tags", "span")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_INDEX_FIELD_NUMBER: _ClassVar[int]
     PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     LOGITS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SET_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    SPAN_FIELD_NUMBER: _ClassVar[int]
     label: str
     label_index: int
     probabilities: _containers.RepeatedScalarFieldContainer[float]
     logits: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, label: _Optional[str] = ..., label_index: _Optional[int] = ..., probabilities: _Optional[_Iterable[float]] = ..., logits: _Optional[_Iterable[float]] = ...) -> None: ...
+    label_set: LabelSet
+    value: Value
+    tags: Tags
+    span: Span
+    def __init__(self, label: _Optional[str] = ..., label_index: _Optional[int] = ..., probabilities: _Optional[_Iterable[float]] = ..., logits: _Optional[_Iterable[float]] = ..., label_set: _Optional[_Union[LabelSet, _Mapping]] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., tags: _Optional[_Union[Tags, _Mapping]] = ..., span: _Optional[_Union[Span, _Mapping]] = ...) -> None: ...
+
+class LabelSet(_message.Message):
+    __slots__ = ("labels", "label_indices", "probabilities", "logits")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_INDICES_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    LOGITS_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    label_indices: _containers.RepeatedScalarFieldContainer[int]
+    probabilities: _containers.RepeatedScalarFieldContainer[float]
+    logits: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., label_indices: _Optional[_Iterable[int]] = ..., probabilities: _Optional[_Iterable[float]] = ..., logits: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Value(_message.Message):
+    __slots__ = ("value",)
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    def __init__(self, value: _Optional[float] = ...) -> None: ...
+
+class Tags(_message.Message):
+    __slots__ = ("words", "labels", "label_indices", "probabilities")
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_INDICES_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    words: Units
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    label_indices: _containers.RepeatedScalarFieldContainer[int]
+    probabilities: bytes
+    def __init__(self, words: _Optional[_Union[Units, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., label_indices: _Optional[_Iterable[int]] = ..., probabilities: _Optional[bytes] = ...) -> None: ...
+
+class Span(_message.Message):
+    __slots__ = ("text", "start", "end", "probability")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    start: int
+    end: int
+    probability: float
+    def __init__(self, text: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class Units(_message.Message):
     __slots__ = ("texts", "starts", "ends", "segments", "is_special")

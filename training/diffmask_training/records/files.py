@@ -1,8 +1,7 @@
-"""Records: labelled texts read from CSV, TSV, JSON lines or treebank files.
+"""Files of records: CSV, TSV, JSON lines, SQuAD's JSON and sentiment trees.
 
-First step of the data flow. A record that leaves this module has a non-empty text and a
-label index inside the label list; everything after it trusts that. The standard library
-reads the rows, because every error has to name the file and the line.
+The standard library reads the rows, because every error has to name the file and the
+line.
 """
 
 import csv
@@ -10,78 +9,79 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
+from diffmask_service.bundle import TaskName
 from diffmask_training.errors import DataError
+from diffmask_training.records.rows import row_reader
+from diffmask_training.records.squad import read_squad
+from diffmask_training.records.values import Columns, Record
 from diffmask_training.sst import read_trees
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One labelled text or text pair.
-
-    Attributes:
-        text: The text, not empty.
-        text_pair: The second text of a pair, or None.
-        label: Index into the label list, or None in unlabelled data.
-    """
-
-    text: str
-    text_pair: str | None = None
-    label: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """Which columns of a CSV, TSV or JSON lines file hold what.
-
-    Attributes:
-        text: Column of the text.
-        text_pair: Column of the second text; empty for single texts.
-        label: Column of the label; empty for unlabelled data.
-    """
-
-    text: str = "text"
-    text_pair: str = ""
-    label: str = "label"
+# A row and its place to a record.
+_ReadRow: TypeAlias = Callable[[Mapping[str, object], str], Record]
+# Formats that hold the data of one task.
+_TASK_BY_SUFFIX: Mapping[str, TaskName] = {
+    "json": "question_answering",
+    "txt": "text_classification",
+}
 
 
 def read_records(
-    path: Path, *, labels: Sequence[str], columns: Columns, phrases: bool = False
+    path: Path,
+    *,
+    labels: Sequence[str],
+    columns: Columns,
+    task: TaskName = "text_classification",
+    phrases: bool = False,
 ) -> list[Record]:
     """Read every record of a file.
 
-    The format follows the name: `.csv`, `.tsv`, `.jsonl`, or `.txt` for bracketed
-    sentiment trees, each also with `.gz` behind it.
+    The format follows the name: `.csv`, `.tsv`, `.jsonl`, `.json` for questions in the
+    layout of SQuAD, or `.txt` for bracketed sentiment trees, each also with `.gz`
+    behind it. What the label column of the first three holds is the task's choice:
+
+    - text classification: the name of the label or its index;
+    - several labels at once: a list of them, in a delimited file with `;` between;
+    - regression: a number;
+    - token classification: a list with the label of each word, the text column being
+      the list of words; in a delimited file both with blanks between;
+    - question answering: a list of answers, each with `text` and `answer_start`.
 
     Args:
         path: The file.
-        labels: Label names in index order. A row may hold the name or the index. For
-            trees, two labels mean negative and positive without the neutral roots, five
-            mean the tree's own classes.
-        columns: Column names; not used for trees.
+        labels: Label names in index order. For trees, two labels mean negative and
+            positive without the neutral roots, five mean the tree's own classes.
+        columns: Column names; not used for trees and for SQuAD's layout.
+        task: What the labels are for.
         phrases: For trees, whether to add every labelled phrase, each distinct text
             once.
 
     Raises:
-        DataError: The file is missing, empty, of an unknown format, or has a malformed
-            row; the message names file and line.
+        DataError: The file is missing, empty, of a format that is unknown or of another
+            task, or has a malformed row; the message names file and line.
     """
     suffix = path.name.removesuffix(".gz").rsplit(".", 1)[-1]
+
+    def read_row(row: Mapping[str, object], where: str) -> Record:
+        return row_reader(task)(row, where, labels, columns)
+
     readers: Mapping[str, Callable[[str], Iterator[Record]]] = {
-        "csv": lambda text: _delimited(text, path, labels, columns, ","),
-        "tsv": lambda text: _delimited(text, path, labels, columns, "\t"),
-        "jsonl": lambda text: _json_lines(text, path, labels, columns),
+        "csv": lambda text: _delimited(text, path, columns, ",", read_row),
+        "tsv": lambda text: _delimited(text, path, columns, "\t", read_row),
+        "jsonl": lambda text: _json_lines(text, path, read_row),
+        "json": lambda text: read_squad(text, path),
         "txt": lambda text: _trees(text, path, labels, phrases=phrases),
     }
     if suffix not in readers:
         raise DataError(
-            f"{path}: unknown data format {suffix!r}; use .csv, .tsv, .jsonl, or .txt"
-            f" for"
-            " sentiment trees, each optionally with .gz"
+            f"{path}: unknown data format {suffix!r}; use .csv, .tsv, .jsonl, .json for"
+            " SQuAD's layout or .txt for sentiment trees, each optionally with .gz"
         )
+    only = _TASK_BY_SUFFIX.get(suffix, task)
+    if only != task:
+        raise DataError(f"{path}: a .{suffix} file is for {only}, the model for {task}")
     records = list(readers[suffix](_read_text(path)))
     if not records:
         raise DataError(f"{path}: holds no records")
@@ -108,7 +108,7 @@ def _read_text(path: Path) -> str:
 
 
 def _delimited(
-    text: str, path: Path, labels: Sequence[str], columns: Columns, delimiter: str
+    text: str, path: Path, columns: Columns, delimiter: str, read_row: _ReadRow
 ) -> Iterator[Record]:
     reader = csv.DictReader(
         io.StringIO(text, newline=""), delimiter=delimiter, strict=True
@@ -128,15 +128,13 @@ def _delimited(
                     f"{where}: the row does not have {len(reader.fieldnames or [])}"
                     f" fields"
                 )
-            yield _record(row, where, labels, columns)
+            yield read_row(row, where)
     except csv.Error as error:
         line = reader.reader.line_num
         raise DataError(f"{path}, line {line}: {error}") from error
 
 
-def _json_lines(
-    text: str, path: Path, labels: Sequence[str], columns: Columns
-) -> Iterator[Record]:
+def _json_lines(text: str, path: Path, read_row: _ReadRow) -> Iterator[Record]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -149,44 +147,7 @@ def _json_lines(
             raise DataError(
                 f"{where}: expected a JSON object, found {type(row).__name__}"
             )
-        yield _record(row, where, labels, columns)
-
-
-def _record(
-    row: Mapping[str, Any], where: str, labels: Sequence[str], columns: Columns
-) -> Record:
-    return Record(
-        text=_text(row, columns.text, where),
-        text_pair=_text(row, columns.text_pair, where) if columns.text_pair else None,
-        label=_label(row, columns.label, where, labels) if columns.label else None,
-    )
-
-
-def _text(row: Mapping[str, Any], column: str, where: str) -> str:
-    value = row.get(column)
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: {column!r} must be a text that is not empty")
-    return value
-
-
-def _label(
-    row: Mapping[str, Any], column: str, where: str, labels: Sequence[str]
-) -> int:
-    value = row.get(column)
-    if isinstance(value, str) and value in labels:
-        return list(labels).index(value)
-    if isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            index = int(value)
-        except ValueError:
-            index = -1
-        if 0 <= index < len(labels):
-            return index
-    raise DataError(
-        f"{where}: label {value!r} is out of range; use one of {list(labels)} or an"
-        f" index"
-        f" from 0 to {len(labels) - 1}"
-    )
+        yield read_row(row, where)
 
 
 def _trees(

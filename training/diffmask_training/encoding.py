@@ -1,0 +1,73 @@
+"""Records to token ids, with what their task needs to know of each token."""
+
+from collections.abc import Sequence
+
+from tokenizers import Encoding as Tokens
+from transformers import PreTrainedTokenizerBase
+
+from diffmask_training.batches import Encoding
+from diffmask_training.errors import DataError
+from diffmask_training.records import Record
+from diffmask_training.tasks import Task
+
+
+def encode(
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    *,
+    task: Task,
+) -> list[Encoding]:
+    """Tokenise records, cutting what is longer than `max_tokens` tokens.
+
+    Args:
+        records: Texts or pairs.
+        tokenizer: Of the model, a fast one.
+        max_tokens: Longest text, tokens, special tokens counted.
+        task: What the model predicts.
+
+    Raises:
+        DataError: A text has no second one though the task needs it, or the other way
+            round, or a question alone is longer than the limit.
+    """
+    has_pairs = any(record.text_pair is not None for record in records)
+    if task.pairs == "needed" and not all(record.text_pair for record in records):
+        raise DataError(f"{task.name} needs a second text, the context, with each text")
+    if task.pairs == "refused" and has_pairs:
+        raise DataError(f"{task.name} takes single texts; leave --pair-column out")
+    try:
+        encoded = tokenizer(
+            [record.text for record in records],
+            [record.text_pair or "" for record in records] if has_pairs else None,
+            truncation=task.truncation,
+            max_length=max_tokens,
+        )
+    # The library raises bare `Exception` for what it cannot cut.
+    except Exception as error:
+        raise DataError(
+            f"a text cannot be cut to {max_tokens} tokens ({error}); raise"
+            " --max-train-tokens"
+        ) from error
+    return [
+        encoding_of(record, tokens, task=task)
+        for record, tokens in zip(records, encoded.encodings, strict=True)
+    ]
+
+
+def encoding_of(record: Record, tokens: Tokens, *, task: Task) -> Encoding:
+    """Return one tokenised record.
+
+    Args:
+        record: The record.
+        tokens: What the tokenizer made of it.
+        task: What the model predicts.
+    """
+    source = record.text if record.text_pair is None else record.text_pair
+    return Encoding(
+        input_ids=tuple(tokens.ids),
+        token_type_ids=tuple(tokens.type_ids),
+        label=record.label,
+        scored=task.scored(tokens, source),
+        offsets=tuple(tokens.offsets),
+        source=source,
+    )

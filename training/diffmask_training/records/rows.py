@@ -1,0 +1,205 @@
+"""One row of a file to a record, by task; what is wrong is named with its place."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from diffmask_service.bundle import TaskName
+from diffmask_training.errors import DataError
+from diffmask_training.records.values import Answer, Columns, Label, Record, WordTag
+
+# Row, its place, label names, column names.
+RowReader: TypeAlias = Callable[
+    [Mapping[str, Any], str, Sequence[str], Columns], Record
+]
+# Between the labels of one text in a delimited file.
+_LABEL_SEPARATOR = ";"
+
+
+def row_reader(task: TaskName) -> RowReader:
+    """Return what makes a record of a row in the data of a task."""
+    return _READER_BY_TASK[task]
+
+
+def answer_in(context: str, text: Any, start: Any, where: str) -> Answer:
+    """Return an answer that was seen to stand in its context.
+
+    Raises:
+        DataError: It does not.
+    """
+    if not isinstance(text, str) or not text or type(start) is not int or start < 0:
+        raise DataError(
+            f"{where}: an answer needs a text that is not empty and the offset at which"
+            f" it starts, not {text!r} and {start!r}"
+        )
+    if context[start : start + len(text)] != text:
+        raise DataError(
+            f"{where}: the answer {text!r} does not stand at offset {start} of its"
+            f" context, where {context[start : start + len(text)]!r} does"
+        )
+    return Answer(text=text, start=start)
+
+
+def _of_text(read_label: Callable[[Any, str, Sequence[str]], Label]) -> RowReader:
+    def read(
+        row: Mapping[str, Any], where: str, labels: Sequence[str], columns: Columns
+    ) -> Record:
+        pair = _text(row, columns.text_pair, where) if columns.text_pair else None
+        return Record(
+            text=_text(row, columns.text, where),
+            text_pair=pair,
+            label=read_label(row.get(columns.label), where, labels)
+            if columns.label
+            else None,
+        )
+
+    return read
+
+
+def _of_words(
+    row: Mapping[str, Any], where: str, labels: Sequence[str], columns: Columns
+) -> Record:
+    if columns.text_pair:
+        raise DataError(
+            f"{where}: token classification takes single texts; leave --pair-column out"
+        )
+    words = _strings(row.get(columns.text), columns.text, where)
+    text = " ".join(words)
+    if not columns.label:
+        return Record(text=text)
+    tags = _several(row.get(columns.label), columns.label, where, separator=None)
+    if len(tags) != len(words):
+        raise DataError(f"{where}: {len(words)} words and {len(tags)} tags")
+    starts = [sum(len(word) + 1 for word in words[:i]) for i in range(len(words))]
+    return Record(
+        text=text,
+        label=tuple(
+            WordTag(start=start, index=_index(tag, where, labels))
+            for start, tag in zip(starts, tags, strict=True)
+        ),
+    )
+
+
+def _of_question(
+    row: Mapping[str, Any], where: str, labels: Sequence[str], columns: Columns
+) -> Record:
+    del labels  # an answer is text
+    if not columns.text_pair:
+        raise DataError(
+            f"{where}: question answering needs the column of the context; name it with"
+            " --pair-column"
+        )
+    context = _text(row, columns.text_pair, where)
+    return Record(
+        text=_text(row, columns.text, where),
+        text_pair=context,
+        label=_answers(row.get(columns.label), where, context)
+        if columns.label
+        else None,
+    )
+
+
+def _answers(value: Any, where: str, context: str) -> tuple[Answer, ...]:
+    # A list of answers, as in SQuAD, or its columns, as many tools write it.
+    value = _decoded(value, where)
+    if isinstance(value, Mapping):
+        texts, starts = value.get("text"), value.get("answer_start")
+        if not (
+            isinstance(texts, list)
+            and isinstance(starts, list)
+            and len(texts) == len(starts)
+        ):
+            raise DataError(f"{where}: answers need as many 'text' as 'answer_start'")
+        value = [
+            {"text": text, "answer_start": start}
+            for text, start in zip(texts, starts, strict=True)
+        ]
+    if not isinstance(value, list) or not value:
+        raise DataError(f"{where}: a question needs a list of at least one answer")
+    if not all(isinstance(item, Mapping) for item in value):
+        raise DataError(f"{where}: an answer must have 'text' and 'answer_start'")
+    return tuple(
+        answer_in(context, item.get("text"), item.get("answer_start"), where)
+        for item in value
+    )
+
+
+def _decoded(value: Any, where: str) -> Any:
+    # A cell of a delimited file holds structured values as JSON.
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: answers are not valid JSON ({error.msg})") from error
+
+
+def _text(row: Mapping[str, Any], column: str, where: str) -> str:
+    value = row.get(column)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{where}: {column!r} must be a text that is not empty")
+    return value
+
+
+def _strings(value: Any, column: str, where: str) -> list[str]:
+    words: list[Any] = _several(value, column, where, separator=None)
+    wrong = [w for w in words if not isinstance(w, str) or w.split() != [w]]
+    if wrong or not words:
+        raise DataError(
+            f"{where}: {column!r} must hold words without blanks, at least one"
+            + (f", not {wrong[0]!r}" if wrong else "")
+        )
+    return words
+
+
+def _several(value: Any, column: str, where: str, *, separator: str | None) -> Any:
+    # JSON has lists; in a delimited file they are strung together.
+    if isinstance(value, str):
+        return [part for part in value.split(separator) if part]
+    if not isinstance(value, list):
+        raise DataError(f"{where}: {column!r} must be a list, not {value!r}")
+    return value
+
+
+def _index(value: Any, where: str, labels: Sequence[str]) -> int:
+    if isinstance(value, str) and value in labels:
+        return list(labels).index(value)
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            index = int(value)
+        except ValueError:
+            index = -1
+        if 0 <= index < len(labels):
+            return index
+    raise DataError(
+        f"{where}: label {value!r} is out of range; use one of {list(labels)} or an"
+        f" index"
+        f" from 0 to {len(labels) - 1}"
+    )
+
+
+def _indices(value: Any, where: str, labels: Sequence[str]) -> frozenset[int]:
+    names = _several(value, "label", where, separator=_LABEL_SEPARATOR)
+    stripped = [name.strip() if isinstance(name, str) else name for name in names]
+    return frozenset(_index(name, where, labels) for name in stripped)
+
+
+def _number(value: Any, where: str, labels: Sequence[str]) -> float:
+    del labels  # a value has none
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{where}: label {value!r} is not a finite number")
+    return number
+
+
+_READER_BY_TASK: Mapping[TaskName, RowReader] = {
+    "text_classification": _of_text(_index),
+    "multi_label_classification": _of_text(_indices),
+    "regression": _of_text(_number),
+    "token_classification": _of_words,
+    "question_answering": _of_question,
+}

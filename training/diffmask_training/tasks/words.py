@@ -1,0 +1,102 @@
+"""Token classification: a label for each word, read off its first token."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding as Tokens
+from torch import Tensor
+
+from diffmask_service.bundle import TaskName
+from diffmask_training.batches import Encoding
+from diffmask_training.metrics.classification import accuracy, macro_f1
+from diffmask_training.tasks.task import (
+    Quality,
+    TaskOf,
+    categorical_divergence,
+    categorical_entropy,
+    require,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenClassification(TaskOf[tuple[int, ...]]):
+    """A label for each word, as the model's tokenizer parts them.
+
+    A prediction holds the label of every word, in order.
+    """
+
+    name: ClassVar[TaskName] = "token_classification"
+    pairs = "refused"
+
+    def scored(self, tokens: Tokens, text: str) -> tuple[int, ...]:
+        """Return the first token of each word; white space and specials have none."""
+        ordinary = [i for i, flag in enumerate(tokens.special_tokens_mask) if not flag]
+        words = itertools.groupby(ordinary, key=lambda i: tokens.word_ids[i])
+        runs = (list(run) for _, run in words)
+        return tuple(
+            run[0]
+            for run in runs
+            if text[tokens.offsets[run[0]][0] : tokens.offsets[run[-1]][1]].strip()
+        )
+
+    def divergence(
+        self, logits: Tensor, masked: Tensor, inputs: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return the mean over words of the divergence of their labels."""
+        scored = inputs["scored"].to(logits.dtype)
+        distance = categorical_divergence(logits, masked)  # [batch, tokens]
+        # A text of no word, cut to its special tokens, says nothing and keeps to it.
+        return (distance * scored).sum(dim=-1) / scored.sum(dim=-1).clamp(min=1)
+
+    def entropy(self, logits: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the mean over words of the entropy of their labels."""
+        scored = inputs["scored"].to(logits.dtype)
+        found = (categorical_entropy(logits) * scored).sum(dim=-1)
+        return found / scored.sum(dim=-1).clamp(min=1)
+
+    def predict(self, logits: NDArray[np.floating], text: Encoding) -> tuple[int, ...]:
+        """Return the most probable label of each word."""
+        return tuple(logits[list(text.scored)].argmax(axis=-1).tolist())
+
+    def agreement(self, before: tuple[int, ...], after: tuple[int, ...]) -> float:
+        """Return the share of words with the same label."""
+        return float(np.mean(np.equal(before, after))) if before else 1.0
+
+    def fidelity(
+        self, before: Sequence[tuple[int, ...]], after: Sequence[tuple[int, ...]]
+    ) -> dict[str, float]:
+        """Return the share of texts in which every word keeps its label."""
+        same = [left == right for left, right in zip(before, after, strict=True)]
+        return {"whole_text_agreement": float(np.mean(same))}
+
+    def quality(
+        self, predictions: Sequence[tuple[int, ...]], texts: Sequence[Encoding]
+    ) -> Quality:
+        """Return accuracy and macro F1 over all words that have a label.
+
+        A tokenizer may part a labelled word further; its first part is what counts.
+        """
+        pairs = [
+            pair
+            for predicted, text in zip(predictions, texts, strict=True)
+            for pair in _labelled(predicted, text)
+        ]
+        predicted, labels = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        return Quality(
+            accuracy=accuracy(predicted, labels), macro_f1=macro_f1(predicted, labels)
+        )
+
+
+def _labelled(predicted: tuple[int, ...], text: Encoding) -> Iterator[tuple[int, int]]:
+    # The prediction and the label of every word at whose start a label stands.
+    index_by_start = {tag.start: tag.index for tag in require(text.label, tuple)}
+    for position, found in zip(text.scored, predicted, strict=True):
+        start, _ = text.offsets[position]
+        # Some vocabularies count the blank before a word to its first token.
+        start += text.source[start : start + 1].isspace()
+        if start in index_by_start:
+            yield found, index_by_start[start]
