@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -37,6 +37,7 @@ from diffmask_training.encoding import encode
 from diffmask_training.export.graph import FusedModule
 from diffmask_training.export.rederive import verify_bundle
 from diffmask_training.export.write import build_module, export
+from diffmask_training.probes import ProbeKind
 from diffmask_training.records import Record
 from tests.support.checkpoint import LABELS_BY_TASK, write_checkpoint, write_texts
 
@@ -112,7 +113,7 @@ def case(
 
 def _module(case: Case) -> tuple[Classifier, FusedModule]:
     classifier = load_classifier(case.config.checkpoint)
-    probes = {k: load_probe(case.config.probes, k) for k in ("input", "hidden")}
+    probes = {k: load_probe(case.config.probes, k) for k in get_args(ProbeKind)}
     classifier.encoder.task = classifier.encoder.task.with_value(
         probes["input"].record.value
     )
@@ -287,7 +288,7 @@ async def test_verification_is_what_pytorch_says_of_the_kept_tokens(case: Case) 
     if case.task != "question_answering":
         stacked = [each.squeeze(-1) for each in stacked]
     inputs = collate(encoded, pad_id=0).inputs
-    expected = task.divergence(*(each[None] for each in stacked), inputs)
+    expected = task.divergence(stacked[0][None], stacked[1][None], inputs)
     assert verification.kept_share == pytest.approx(float(keep.mean()))
     assert verification.divergence == pytest.approx(expected.item(), abs=1e-4)
     predicted = [task.predict(each.numpy(), encoded[0]) for each in stacked]

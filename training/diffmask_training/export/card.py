@@ -48,26 +48,22 @@ mean that a person would find it unimportant."""
 
 
 def _task(manifest: Manifest) -> str:
+    labels = _list(manifest.labels)
     match manifest.task:
         case "text_classification":
-            said = "one of the labels"
+            return f"one of the labels {labels}"
         case "multi_label_classification":
-            said = "any of the labels"
+            return f"any of the labels {labels}"
         case "token_classification":
-            said = "for each word one of the labels"
+            return f"for each word one of the labels {labels}"
         case "question_answering":
             return (
                 "an answer to a question, cut out of a context, of up to"
                 f" {manifest.max_answer_tokens} tokens"
             )
         case "regression":
-            value = manifest.value
-            return "a number" + (
-                f", kept while it changes by no more than {value.tolerance:.3g}"
-                if value
-                else ""
-            )
-    return f"{said} {_list(manifest.labels)}"
+            tolerance = 0.0 if manifest.value is None else manifest.value.tolerance
+            return f"a number, kept while it changes by no more than {tolerance:.3g}"
 
 
 def _probe(kind: str, report: ProbeReport) -> str:
