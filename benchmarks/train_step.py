@@ -39,7 +39,6 @@ from diffmask_training.hard_concrete import (
 )
 from diffmask_training.hooks import tapped
 from diffmask_training.masking import mix
-from diffmask_training.objective import divergence
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.trainer import Trainer
 
@@ -131,7 +130,9 @@ class PublishedLoop:
         mask = inputs["attention_mask"].float()
         sparsity = log_keep_probability(logits, self._shape).sum(dim=0)
         loss = ((sparsity * mask).sum(dim=-1) / mask.sum(dim=-1)).mean()
-        violation = divergence(captured.logits, masked).mean() - self._margin
+        task = self._encoder.task
+        distances = task.divergence(captured.logits, masked, inputs)
+        violation = distances.mean() - self._margin
         return loss, violation, index
 
     def _run_whole(self, inputs: dict[str, Tensor], site: int, state: Tensor) -> Tensor:
