@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffmask_training.datasets_source import is_dataset, open_rows
 from diffmask_training.errors import DataError
+from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.sst import read_trees
 
 
@@ -50,11 +52,13 @@ class Columns:
 
 def read_records(
     path: Path, *, labels: Sequence[str], columns: Columns, phrases: bool = False
-) -> list[Record]:
+) -> Sequence[Record]:
     """Read every record of a file.
 
     The format follows the name: `.csv`, `.tsv`, `.jsonl`, or `.txt` for bracketed
-    sentiment trees, each also with `.gz` behind it.
+    sentiment trees, each also with `.gz` behind it. A `.parquet` file, or a folder that
+    `datasets` saved, is not read at once: its records are made when they are asked for,
+    and a malformed row is found then.
 
     Args:
         path: The file.
@@ -69,6 +73,8 @@ def read_records(
         DataError: The file is missing, empty, of an unknown format, or has a malformed
             row; the message names file and line.
     """
+    if is_dataset(path):
+        return _dataset(path, labels, columns)
     suffix = path.name.removesuffix(".gz").rsplit(".", 1)[-1]
     readers: Mapping[str, Callable[[str], Iterator[Record]]] = {
         "csv": lambda text: _delimited(text, path, labels, columns, ","),
@@ -79,13 +85,21 @@ def read_records(
     if suffix not in readers:
         raise DataError(
             f"{path}: unknown data format {suffix!r}; use .csv, .tsv, .jsonl, or .txt"
-            f" for"
-            " sentiment trees, each optionally with .gz"
+            " for sentiment trees, each optionally with .gz, .parquet, or the folder"
+            " of a saved dataset"
         )
     records = list(readers[suffix](_read_text(path)))
     if not records:
         raise DataError(f"{path}: holds no records")
     return records
+
+
+def _dataset(path: Path, labels: Sequence[str], columns: Columns) -> Sequence[Record]:
+    needed = [c for c in (columns.text, columns.text_pair, columns.label) if c]
+    return MadeWhenAsked(
+        open_rows(path, needed),
+        lambda row: _record(row.values, row.where, labels, columns),
+    )
 
 
 def _read_text(path: Path) -> str:
