@@ -15,6 +15,7 @@ from diffmask_training.config import FitConfig
 from diffmask_training.encoding import encode
 from diffmask_training.errors import DataError
 from diffmask_training.initialisation import initialise
+from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.margin import Outputs, describe_outputs, margin_of
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.records import Record
@@ -110,17 +111,29 @@ def _read(config: FitConfig, classifier: Classifier) -> Texts:
 
 def _encoded(
     records: Sequence[Record], config: FitConfig, classifier: Classifier
-) -> list[Encoding]:
+) -> Sequence[Encoding]:
     longest = min(config.max_train_tokens, classifier.encoder.max_tokens)
     task = classifier.encoder.task
+
+    def encoded(record: Record) -> Encoding:
+        (encoding,) = encode([record], classifier.tokenizer, longest, task=task)
+        _refuse_empty(record, encoding)
+        return encoding
+
+    if isinstance(records, MadeWhenAsked):
+        return MadeWhenAsked(records, encoded)
     encodings = encode(records, classifier.tokenizer, longest, task=task)
     for record, encoding in zip(records, encodings, strict=True):
-        if not encoding.input_ids:
-            raise DataError(
-                f"the tokenizer finds no token in the text {record.text!r}; leave it"
-                " out, or use a tokenizer that adds special tokens"
-            )
+        _refuse_empty(record, encoding)
     return encodings
+
+
+def _refuse_empty(record: Record, encoding: Encoding) -> None:
+    if not encoding.input_ids:
+        raise DataError(
+            f"the tokenizer finds no token in the text {record.text!r}; leave it out,"
+            " or use a tokenizer that adds special tokens"
+        )
 
 
 def _trainer(
@@ -175,6 +188,7 @@ def _identity(config: FitConfig, texts: Texts) -> dict[str, str]:
     return {
         **settings,
         "classifier": f"sha256 {classifier[:16]}",
+        # Reads every text once, so a malformed row is found before the first step.
         "training texts": _digest(texts.train),
         "validation texts": _digest(texts.validation),
     }

@@ -8,6 +8,7 @@ import torch
 from diffmask_service.bundle import TaskName
 from diffmask_training.config import DataConfig
 from diffmask_training.errors import DataError
+from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.records import Record, read_records
 
 _SET_ASIDE = 10  # one text in so many
@@ -23,9 +24,9 @@ class Splits:
         test: Texts that the reported figures are measured on.
     """
 
-    train: tuple[Record, ...]
-    validation: tuple[Record, ...]
-    test: tuple[Record, ...]
+    train: Sequence[Record]
+    validation: Sequence[Record]
+    test: Sequence[Record]
 
 
 def read_splits(
@@ -48,7 +49,7 @@ def read_splits(
             aside.
     """
 
-    def read(name: object, *, with_phrases: bool = False) -> list[Record]:
+    def read(name: object, *, with_phrases: bool = False) -> Sequence[Record]:
         path = config.data / str(name)
         columns = config.columns()
         return read_records(
@@ -59,7 +60,7 @@ def read_splits(
     generator = torch.Generator().manual_seed(config.split_seed)
     order = torch.randperm(len(train), generator=generator).tolist()
     share = len(train) // _SET_ASIDE
-    held_out: list[list[Record]] = []
+    held_out: list[Sequence[Record]] = []
     for name in (config.validation, config.test):
         if name is not None:
             held_out.append(read(name))
@@ -71,8 +72,12 @@ def read_splits(
                 " any aside; name --validation and --test files"
             )
         taken, order = order[:share], order[share:]
-        held_out.append([train[index] for index in taken])
-    kept = train if config.validation and config.test else [train[i] for i in order]
-    return Splits(
-        train=tuple(kept), validation=tuple(held_out[0]), test=tuple(held_out[1])
-    )
+        held_out.append(_chosen(train, taken))
+    kept = train if config.validation and config.test else _chosen(train, order)
+    return Splits(train=kept, validation=held_out[0], test=held_out[1])
+
+
+def _chosen(records: Sequence[Record], indices: Sequence[int]) -> Sequence[Record]:
+    if isinstance(records, MadeWhenAsked):
+        return MadeWhenAsked(indices, records.__getitem__)
+    return [records[index] for index in indices]

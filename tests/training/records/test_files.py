@@ -11,7 +11,7 @@ TREE = "(3 (2 (2 A) (4 great)) (2 film))"
 
 
 def _read(path: Path, columns: Columns | None = None) -> list[Record]:
-    return read_records(path, labels=LABELS, columns=columns or Columns())
+    return list(read_records(path, labels=LABELS, columns=columns or Columns()))
 
 
 def test_csv_takes_label_names_and_indices(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_escapes_of_trees_are_undone(tmp_path: Path) -> None:
         ("a.txt", "(3 A))\n", "line 1: a bracket closes"),
         ("a.txt", "(3 (2 ))\n", "line 1: not one complete tree"),
         ("a.csv", "text,label\n", "holds no records"),
-        ("a.parquet", "x", "unknown data format 'parquet'"),
+        ("a.docx", "x", "unknown data format 'docx'"),
         ("a.csv.gz", "x", "not a complete gzip file"),
     ],
 )

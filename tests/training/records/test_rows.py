@@ -17,13 +17,15 @@ def _rows(
 ) -> list[Record]:
     path = path / "a.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
-    return read_records(path, labels=LABELS, columns=columns or Columns(), task=task)
+    return list(
+        read_records(path, labels=LABELS, columns=columns or Columns(), task=task)
+    )
 
 
 def _cells(path: Path, task: TaskName, content: str) -> list[Record]:
     path = path / "a.csv"
     path.write_text(content, encoding="utf-8")
-    return read_records(path, labels=LABELS, columns=Columns(), task=task)
+    return list(read_records(path, labels=LABELS, columns=Columns(), task=task))
 
 
 def test_several_labels_are_a_list_or_stand_in_one_cell(tmp_path: Path) -> None:

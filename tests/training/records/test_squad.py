@@ -18,7 +18,9 @@ def _content(**changes: Any) -> dict[str, Any]:
 def _read(path: Path, content: str) -> list[Record]:
     path = path / "dev.json"
     path.write_text(content, encoding="utf-8")
-    return read_records(path, labels=(), columns=Columns(), task="question_answering")
+    return list(
+        read_records(path, labels=(), columns=Columns(), task="question_answering")
+    )
 
 
 def test_every_question_comes_with_its_context_and_answers(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from diffmask_service.bundle import TaskName
+from diffmask_training.datasets_source import is_dataset, open_rows
 from diffmask_training.errors import DataError
+from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.records.rows import row_reader
 from diffmask_training.records.squad import read_squad
 from diffmask_training.records.values import Columns, Record
@@ -35,12 +37,14 @@ def read_records(
     columns: Columns,
     task: TaskName = "text_classification",
     phrases: bool = False,
-) -> list[Record]:
+) -> Sequence[Record]:
     """Read every record of a file.
 
     The format follows the name: `.csv`, `.tsv`, `.jsonl`, `.json` for questions in the
     layout of SQuAD, or `.txt` for bracketed sentiment trees, each also with `.gz`
-    behind it. What the label column of the first three holds is the task's choice:
+    behind it. A `.parquet` file, or a folder that `datasets` saved, is not read at
+    once: its records are made when they are asked for, and a malformed row is found
+    then. What the label column of rows holds is the task's choice:
 
     - text classification: the name of the label or its index;
     - several labels at once: a list of them, in a delimited file with `;` between;
@@ -62,11 +66,13 @@ def read_records(
         DataError: The file is missing, empty, of a format that is unknown or of another
             task, or has a malformed row; the message names file and line.
     """
-    suffix = path.name.removesuffix(".gz").rsplit(".", 1)[-1]
 
     def read_row(row: Mapping[str, object], where: str) -> Record:
         return row_reader(task)(row, where, labels, columns)
 
+    if is_dataset(path):
+        return _dataset(path, columns, read_row)
+    suffix = path.name.removesuffix(".gz").rsplit(".", 1)[-1]
     readers: Mapping[str, Callable[[str], Iterator[Record]]] = {
         "csv": lambda text: _delimited(text, path, columns, ",", read_row),
         "tsv": lambda text: _delimited(text, path, columns, "\t", read_row),
@@ -77,7 +83,8 @@ def read_records(
     if suffix not in readers:
         raise DataError(
             f"{path}: unknown data format {suffix!r}; use .csv, .tsv, .jsonl, .json for"
-            " SQuAD's layout or .txt for sentiment trees, each optionally with .gz"
+            " SQuAD's layout or .txt for sentiment trees, each optionally with .gz,"
+            " .parquet, or the folder of a saved dataset"
         )
     only = _TASK_BY_SUFFIX.get(suffix, task)
     if only != task:
@@ -86,6 +93,12 @@ def read_records(
     if not records:
         raise DataError(f"{path}: holds no records")
     return records
+
+
+def _dataset(path: Path, columns: Columns, read_row: _ReadRow) -> Sequence[Record]:
+    needed = [c for c in (columns.text, columns.text_pair, columns.label) if c]
+    rows = open_rows(path, needed)
+    return MadeWhenAsked(rows, lambda row: read_row(row.values, row.where))
 
 
 def _read_text(path: Path) -> str:
