@@ -16,14 +16,16 @@ from diffmask_training.experiments.toy.task import Items, draw_items
 
 
 class LastTokenModel(CountingModel):
-    """Its logit is the sum of the last real token's state."""
+    """Its logit is the sum of the last real token's state, less a constant."""
+
+    offset = 0.0
 
     def run_from(self, items: Items, state_index: int, state: Tensor) -> Tensor:
-        """Return that sum."""
+        """Return that logit."""
         if state_index == 0:
             state = self._position_wise(items, state)
         last = items.attention_mask.sum(dim=-1) - 1
-        return state[torch.arange(len(items)), last].sum(dim=-1)
+        return state[torch.arange(len(items)), last].sum(dim=-1) - self.offset
 
 
 Explain = Callable[[LastTokenModel, Items, int], Tensor]
@@ -55,23 +57,26 @@ def _by_guan(model: LastTokenModel, items: Items, index: int) -> Tensor:
 def test_the_token_that_is_read_stands_out(explain: Explain, index: int) -> None:
     torch.manual_seed(0)
     model = LastTokenModel(width=4).requires_grad_(requires_grad=False)
-    items = draw_items(20, torch.Generator().manual_seed(1))
+    items = draw_items(40, torch.Generator().manual_seed(1))
     items = items[items.attention_mask.sum(dim=-1) > 1]
+    # Then either label occurs.
+    model.offset = float(model(items).median())
     items = Items(
         queries=items.queries,
         digits=items.digits,
         attention_mask=items.attention_mask,
         labels=(model(items) > 0).long(),
     )
-    # Where the mean state gives the same label, nothing has to be read.
+    # The mean state must not do as well, and the label not be a close call.
     mean = model.hidden_states(items)[index].mean(dim=0).expand(len(items), -1, -1)
-    needs_its_token = (model.run_from(items, index, mean) > 0) != items.labels.bool()
-    items = items[needs_its_token]
+    change = (model(items) - model.run_from(items, index, mean)).abs()
+    items = items[change > change.median()]
     attribution = explain(model, items, index) * items.attention_mask
     last = items.attention_mask.sum(dim=-1) - 1
     is_top = attribution.argmax(dim=-1) == last
     assert len(items) > 4
-    assert is_top.float().mean() > 0.9
+    # By chance it would be about a quarter.
+    assert is_top.float().mean() > 0.7
 
 
 def test_integrated_gradients_add_up_to_the_change_of_the_logit() -> None:

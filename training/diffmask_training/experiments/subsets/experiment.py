@@ -20,6 +20,7 @@ from diffmask_training.experiments.subsets.classifier import (
 )
 from diffmask_training.experiments.subsets.gates import (
     Estimator,
+    LearnedMasks,
     MaskSettings,
     Relaxed,
     ScoreFunction,
@@ -134,17 +135,25 @@ def _explain(experiment: SubsetExperiment, seed: int) -> Mapping[str, Any]:
         "accuracy": accuracy(model, make_texts(sentences, vocabulary)),
         "num_sentences": len(sentences),
         "search": _search_figures(minima, problem.texts),
-        "methods": {
-            name: _score_all(
-                problem,
-                minima,
-                _masks_by_batch(
-                    problem, make, settings=experiment.masks, generator=generator
-                ),
-            )
-            for name, make in _estimators(generator).items()
-        },
+        "methods": _method_figures(
+            problem, minima, settings=experiment.masks, generator=generator
+        ),
     }
+
+
+def _method_figures(
+    problem: Problem,
+    minima: Sequence[Minimum],
+    *,
+    settings: MaskSettings,
+    generator: torch.Generator,
+) -> dict[str, dict[str, float]]:
+    figures = {}
+    for name, make in _estimators(generator).items():
+        masks = _masks_by_batch(problem, make, settings=settings, generator=generator)
+        figures[name] = _score_all(problem, minima, masks.best)
+        figures[f"{name}_last"] = _score_all(problem, minima, masks.last)
+    return figures
 
 
 def _short(sentences: Sequence[Record], experiment: SubsetExperiment) -> list[Record]:
@@ -208,13 +217,15 @@ def _masks_by_batch(
     *,
     settings: MaskSettings,
     generator: torch.Generator,
-) -> Tensor:
-    masks = torch.zeros_like(problem.texts.ids, dtype=torch.bool)
-    for rows in problem.texts.lengths.argsort().split(_MASK_BATCH):
+) -> LearnedMasks:
+    nothing = torch.zeros_like(problem.texts.ids, dtype=torch.bool)
+    masks = LearnedMasks(best=nothing, last=nothing.clone())
+    for rows in torch.split(problem.texts.lengths.argsort(), _MASK_BATCH):
         found = learn_masks(
             problem[rows], make_estimator, settings, generator=generator
         )
-        masks[rows, : found.shape[1]] = found
+        width = found.best.shape[1]
+        masks.best[rows, :width], masks.last[rows, :width] = found.best, found.last
     return masks
 
 

@@ -163,18 +163,30 @@ class ScoreFunction:
         return Step(loss=loss, violation=violation)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedMasks:
+    """Hard masks of some texts.
+
+    Attributes:
+        best: `[batch, tokens]` bool. Of the masks that were looked at, over all
+            restarts, the one with the fewest words that does what is asked for; all
+            words where none did.
+        last: `[batch, tokens]` bool. The one after the last step of the last restart,
+            whether or not it does.
+    """
+
+    best: Tensor
+    last: Tensor
+
+
 def learn_masks(
     problem: Problem,
     make_estimator: Callable[[], Estimator],
     settings: MaskSettings,
     *,
     generator: torch.Generator,
-) -> Tensor:
-    """Return a hard mask for each text, `[batch, tokens]` bool.
-
-    At regular steps each text's hard mask is looked at; reported is the one with the
-    fewest words, over all restarts, that does what is asked for, and all words where
-    none ever did.
+) -> LearnedMasks:
+    """Learn a hard mask for each text.
 
     Args:
         problem: Texts, and what is asked for.
@@ -182,15 +194,16 @@ def learn_masks(
         settings: How masks are learned.
         generator: Source of the starting values.
     """
-    best = problem.texts.attention_mask.bool()
+    best = last = problem.texts.attention_mask.bool()
     for _ in range(settings.num_restarts):
         for mask in _run(problem, make_estimator(), settings, generator):
-            is_fewer = mask.sum(dim=-1) < best.sum(dim=-1)
+            last = mask
+            is_fewer = last.sum(dim=-1) < best.sum(dim=-1)
             with torch.no_grad():
-                violation = problem.violation(problem.masked_logits(mask.float()))
+                violation = problem.violation(problem.masked_logits(last.float()))
             is_better = is_fewer & (violation <= 0)
-            best = torch.where(is_better.unsqueeze(-1), mask, best)
-    return best
+            best = torch.where(is_better.unsqueeze(-1), last, best)
+    return LearnedMasks(best=best, last=last)
 
 
 def _run(
@@ -216,7 +229,7 @@ def _run(
         asked = (step.violation + settings.safety).clamp(-1.0, 1.0).tolist()
         for text, violation in enumerate(asked):
             multipliers.dual_step(text, violation)
-        if number % settings.check_every == 0:
+        if number % settings.check_every == 0 or number == settings.num_steps:
             keep = estimator.keep_probability(gate_logits.detach()) >= _THRESHOLD
             yield keep & problem.texts.attention_mask.bool()
 

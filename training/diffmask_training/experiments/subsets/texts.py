@@ -90,7 +90,7 @@ def batches_of_like_length(
     """
     noise = torch.rand(len(texts), generator=generator)
     order = (texts.lengths + noise).argsort()
-    parts = order.split(batch_size)
+    parts = torch.split(order, batch_size)
     for index in torch.randperm(len(parts), generator=generator).tolist():
         yield texts[parts[index]]
 

@@ -1,6 +1,7 @@
 """Table 1 and the data of figures 3 and 11, one seed at a time."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -250,7 +251,7 @@ def _others(
 def _divergences(attribution: Tensor, items: Items) -> dict[str, float | None]:
     kl, jensen_shannon = (float(d.mean()) for d in divergences(attribution, items))
     # An infinite divergence has no place in JSON.
-    return {"kl": kl if kl < float("inf") else None, "js": jensen_shannon}
+    return {"kl": None if math.isinf(kl) else kl, "js": jensen_shannon}
 
 
 def _hidden_figures(name: str, setting: ToySetting, probe: Probe) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def train(
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     for _ in range(epochs):
         order = torch.randperm(len(items), generator=generator)
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             batch = items[rows]
             logits = model(batch)
             loss = functional.binary_cross_entropy_with_logits(

@@ -41,8 +41,11 @@ class ProbeSettings:
     learning_rate: float = 3e-3
     bottleneck_size: int = 32
     initial_bias: float = 3.0
-    energy_weight: float = 0.0
-    controller: NuPI = field(default_factory=lambda: NuPI(integral=0.3, initial=15.0))
+    energy_weight: float = 0.002
+    # A first multiplier of 15 froze all gates open in one of two runs: masking harms as
+    # long as the baseline is a mixture of all states, and by the time it is not, tanh
+    # has no gradient left. That is also what the energy is against.
+    controller: NuPI = field(default_factory=NuPI)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ def fit_probe(
     )
     for _ in range(settings.epochs):
         order = torch.randperm(len(items), generator=generator)
-        for rows in order.split(settings.batch_size):
+        for rows in torch.split(order, settings.batch_size):
             loss = _lagrangian(
                 model,
                 probe,

@@ -135,7 +135,7 @@ def fit_as_published(
 
     for _ in range(settings.epochs):
         order = torch.randperm(len(items), generator=generator)
-        for rows in order.split(settings.batch_size):
+        for rows in torch.split(order, settings.batch_size):
             step_probe(lagrangian(items[rows], plain[rows]))
             # Ascent, by descent on the negative.
             step_multipliers(-lagrangian(items[rows], plain[rows]))
