@@ -28,7 +28,8 @@ class ProbeSettings:
         margin: Allowed mean divergence, nats.
         epochs: Passes over the items.
         batch_size: Items a step.
-        learning_rate: Of networks and baselines; falls linearly to a twentieth.
+        learning_rate: Of the networks; falls linearly to a twentieth.
+        baseline_learning_rate: Of the baselines; falls likewise.
         bottleneck_size: Width inside a probe's network.
         initial_bias: Gate logit at the start.
         energy_weight: Weight of the mean square of the networks' scores.
@@ -39,6 +40,7 @@ class ProbeSettings:
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 3e-3
+    baseline_learning_rate: float = 1.5e-2
     bottleneck_size: int = 32
     initial_bias: float = 3.0
     energy_weight: float = 0.002
@@ -97,9 +99,12 @@ def fit_probe(
     probe = new_probe(plain, items, settings, kind=kind)
     multipliers = Multipliers(probe.shape.num_states, settings.controller)
     constraint = Constraint(kind="mean", margin=settings.margin, slack=0.0)
+    networks = [p for name, p in probe.named_parameters() if name != "baselines"]
     optimizer = torch.optim.AdamW(
-        probe.parameters(),
-        lr=settings.learning_rate,
+        [
+            {"params": networks, "lr": settings.learning_rate},
+            {"params": [probe.baselines], "lr": settings.baseline_learning_rate},
+        ],
         betas=(0.9, 0.98),
         weight_decay=0.0,
     )
