@@ -1,0 +1,137 @@
+"""The report from files of made-up figures."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffmask_training.errors import DataError
+from diffmask_training.experiments.report.document import ReportSettings, write_report
+from diffmask_training.experiments.results import Results, write_results
+
+
+def _toy(kl: float) -> dict[str, Any]:
+    bars = [0.2, 0.2, 0.1, 0.3, 0.1, 0.1]
+    return {
+        "accuracy": 0.995,
+        "divergences": {"diffmask": {"kl": kl, "js": 0.002}},
+        "probe": {
+            "agreement": 0.99,
+            "kept_share": 0.5,
+            "keep_probability_of_queried": 0.98,
+            "keep_probability_of_others": 0.01,
+        },
+        "example": {"diffmask_feed_forward": bars},
+        "states": {role: [[0.0, 1.0]] for role in ("first", "second", "neither")},
+    }
+
+
+def _others() -> dict[str, Any]:
+    return {
+        "divergences": {
+            "exact_erasure": {"kl": None, "js": 0.26},
+            "guan": {"kl": 0.8, "js": 0.22},
+        },
+        "example": {"guan": [1 / 6] * 6},
+    }
+
+
+def _subsets(f1: float) -> dict[str, Any]:
+    scores = {
+        "precision": 0.9,
+        "recall": 0.9,
+        "f1": f1,
+        "optimality": 0.5,
+        "kept_share": 0.2,
+    }
+    return {
+        "accuracy": 0.4,
+        "num_sentences": 1101,
+        "search": {
+            "num_texts": 800,
+            "num_unresolved": 3,
+            "mean_share": 0.1,
+            "share_unique": 0.4,
+        },
+        "methods": dict.fromkeys(
+            (
+                f"{name}{which}"
+                for name in ("diffmask", "reinforce", "reinforce_published")
+                for which in ("", "_last")
+            ),
+            scores,
+        ),
+    }
+
+
+def _write(directory: Path, name: str, units: list[Any], **settings: Any) -> None:
+    named = {f"seed-{seed}": unit for seed, unit in enumerate(units)}
+    results = Results(experiment=name, settings=settings, units=named)
+    write_results(results, directory)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of figures of all sections but one, and their report."""
+    directory = tmp_path_factory.mktemp("results")
+    _write(directory, "toy", [_toy(0.003), _toy(0.005)], num_items=10_000)
+    _write(directory, "toy-others", [_others(), _others()])
+    settings = {
+        "requirement": "prediction",
+        "width": 64,
+        "max_words": 25,
+        "max_texts": 0,
+        "max_subsets": 500_000,
+    }
+    _write(
+        directory,
+        "subsets-prediction",
+        [_subsets(0.80), _subsets(0.84)],
+        **settings,
+        masks={"num_steps": 300, "num_restarts": 2, "check_every": 5},
+    )
+    _write(
+        directory,
+        "subsets-prediction.short",
+        [_subsets(0.7)],
+        **settings,
+        masks={"num_steps": 30, "num_restarts": 2, "check_every": 5},
+    )
+    write_report(ReportSettings(to=directory))
+    return directory
+
+
+@pytest.fixture
+def report(directory: Path) -> str:
+    """The page."""
+    return (directory / "RESULTS.md").read_text(encoding="utf-8")
+
+
+def test_met_and_missed_targets_are_told_apart(report: str) -> None:
+    # Two runs of 0.003 and 0.005: t with one degree of freedom is 12.706.
+    kl = "0.0040 [-0.0087, 0.0167] | 0.01 | ≤ 0.010 | met"
+    assert f"| DiffMask, ours | {kl} |" in report
+    assert "| 82.00 [56.59, 107.41] | 50.00 [50.00, 50.00] |" in report
+    assert "| target for DiffMask, ours |  |  | ≥ 85 | ≥ 45 | ≤ 31 |" in report
+    assert "|  |  |  | **missed** | met | met |" in report
+
+
+def test_an_infinite_divergence_is_shown_as_such(report: str) -> None:
+    assert "| Exact erasure | ∞ | ∞ |" in report
+
+
+def test_what_was_tried_is_listed_with_what_it_changed(report: str) -> None:
+    assert "- `masks.num_steps` 30 (not 300) (1 runs, 2 above): F1 70.00" in report
+
+
+def test_pictures_are_the_same_every_time(directory: Path, report: str) -> None:
+    names = ("figure-3.svg", "figure-11.svg")
+    before = [(directory / name).read_bytes() for name in names]
+    write_report(ReportSettings(to=directory))
+    assert [(directory / name).read_bytes() for name in names] == before
+    assert (directory / "RESULTS.md").read_text(encoding="utf-8") == report
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="run an experiment first"):
+        write_report(ReportSettings(to=tmp_path))

@@ -1,0 +1,92 @@
+"""Two untrained probes on a tiny random classifier, from files to report."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffmask_training.checkpoint import FitRecord, FittedProbe, save_probe
+from diffmask_training.classifier import Classifier
+from diffmask_training.errors import ConfigError
+from diffmask_training.experiments.report.document import ReportSettings, write_report
+from diffmask_training.experiments.results import read_results
+from diffmask_training.experiments.sentiment.experiment import (
+    SentimentExperiment,
+    run_sentiment,
+)
+from diffmask_training.probes import Probe, ProbeShape
+
+_TREES = "\n".join(
+    f"({label} ({label} {word}) (2 (2 film) (2 .)))"
+    for word, label in (("awful", 0), ("dull", 1), ("fine", 3), ("great", 4))
+)
+
+
+def _write_probes(directory: Path, classifier: Classifier, seed: int) -> Path:
+    torch.manual_seed(seed)
+    record = FitRecord(
+        is_feasible=True,
+        is_collapsed=False,
+        epoch=1,
+        multipliers=(),
+        fit_seconds=0.0,
+        seconds_by_stage={},
+        processor="",
+        config={},
+    )
+    for kind in ("input", "hidden"):
+        shape = ProbeShape(
+            kind=kind,  # type: ignore[arg-type]
+            num_states=classifier.encoder.num_states,
+            hidden_size=classifier.encoder.hidden_size,
+            bottleneck_size=4,
+        )
+        save_probe(directory / kind, FittedProbe(probe=Probe(shape), record=record))
+    return directory
+
+
+@pytest.fixture
+def experiment(
+    tmp_path: Path, checkpoint: Path, classifier: Classifier
+) -> SentimentExperiment:
+    trees = tmp_path / "data" / "sst" / "trees"
+    trees.mkdir(parents=True)
+    (trees / "dev.txt.gz").write_bytes(gzip.compress(_TREES.encode()))
+    return SentimentExperiment(
+        checkpoint=checkpoint,
+        probes=tuple(
+            _write_probes(tmp_path / f"probes-{seed}", classifier, seed)
+            for seed in (0, 1)
+        ),
+        data=tmp_path / "data",
+        to=tmp_path / "results",
+        name="tiny",
+    )
+
+
+def test_smallest_run_is_reported(experiment: SentimentExperiment) -> None:
+    run_sentiment(experiment)
+    units = read_results(experiment.to / "sentiment-tiny.json").units
+    assert set(units) == {
+        f"{kind}-{part}" for kind in ("input", "hidden") for part in (0, 1, "stability")
+    }
+    assert units["hidden-0"]["num_sentences"] == 4
+    assert units["hidden-stability"]["seed_spread"] > 0
+    # Without the tagger's data there are no parts of speech, and no picture of them.
+    assert units["input-0"]["by_part_of_speech"] is None
+    keep = units["input-0"]["example"]["keep_probability"]
+    assert len(keep) == 4
+    write_report(ReportSettings(to=experiment.to))
+    report = (experiment.to / "RESULTS.md").read_text(encoding="utf-8")
+    assert "standard deviation of a gate over 2 seeds" in report
+    assert {path.name for path in experiment.to.glob("*.svg")} == {
+        "figure-4-tiny.svg",
+        "figure-6-tiny.svg",
+    }
+
+
+def test_one_seed_is_refused(experiment: SentimentExperiment) -> None:
+    alone = SentimentExperiment(probes=experiment.probes[:1])
+    with pytest.raises(ConfigError, match="two directories or more"):
+        run_sentiment(alone)

@@ -1,0 +1,72 @@
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffmask_training.errors import ConfigError, DataError
+from diffmask_training.experiments.results import interval, read_results, run_units
+
+
+class Units:
+    """Counts its runs; one of them may break off."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.ran: list[str] = []
+        self.broken = broken
+
+    def run(self, name: str) -> Mapping[str, Any]:
+        """Run one unit."""
+        if name == self.broken:
+            raise KeyboardInterrupt
+        self.ran.append(name)
+        return {"figure": len(name)}
+
+    def named(self, *names: str) -> dict[str, Any]:
+        """Return units by name."""
+        return {name: (lambda name=name: self.run(name)) for name in names}
+
+
+def test_interrupted_run_goes_on_from_the_last_finished_unit(tmp_path: Path) -> None:
+    first, second = Units(broken="b"), Units()
+    settings = {"path": Path("x"), "pair": (1, 2)}
+    with pytest.raises(KeyboardInterrupt):
+        run_units("e", settings, first.named("a", "b"), directory=tmp_path)
+    run_units("e", settings, second.named("a", "b"), directory=tmp_path)
+    assert (first.ran, second.ran) == (["a"], ["b"])
+    assert list(read_results(tmp_path / "e.json").units) == ["a", "b"]
+
+
+def test_figures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
+    run_units("e", {"steps": 1}, Units().named("a"), directory=tmp_path)
+    with pytest.raises(ConfigError, match="other settings"):
+        run_units("e", {"steps": 2}, Units().named("b"), directory=tmp_path)
+    assert list(read_results(tmp_path / "e.json").units) == ["a"]
+
+
+def test_figures_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    units = {"a": lambda: {"figure": float("nan")}}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run_units("e", {}, units, directory=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_holds_no_results_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "e.json"
+    path.write_text(json.dumps({"units": {}}))
+    with pytest.raises(DataError, match=r"e\.json holds no results"):
+        read_results(path)
+
+
+def test_interval_by_the_table_of_students_t() -> None:
+    # Mean 3, standard deviation 1.5811; t with 4 degrees of freedom is 2.776.
+    found = interval([1, 2, 3, 4, 5])
+    assert found.mean == 3
+    assert found.high - found.mean == pytest.approx(2.776 * 1.5811 / 5**0.5, abs=1e-3)
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+
+
+def test_one_run_has_no_interval() -> None:
+    with pytest.raises(DataError, match="two finite figures"):
+        interval([1.0])

@@ -1,0 +1,102 @@
+"""The whole report, and its pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from diffmask_training.errors import DataError
+from diffmask_training.experiments.report.sentiment import (
+    draw_example as draw_sentence,
+)
+from diffmask_training.experiments.report.sentiment import (
+    draw_groups,
+    has_parts_of_speech,
+    sentiment_section,
+)
+from diffmask_training.experiments.report.subsets import subsets_section
+from diffmask_training.experiments.report.toy import (
+    draw_example,
+    draw_states,
+    toy_section,
+)
+from diffmask_training.experiments.results import Results, read_results
+
+_SENTIMENT = "sentiment-"
+_HEAD = """\
+# Results
+
+The paper's tables and figures, measured again. This page and its pictures are written
+by `python -m diffmask_training.experiments report` from the JSON files beside it, which
+the experiments' own commands write; nothing here is typed in by hand. A target that is
+missed says so.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings:
+    """Write the tables and figures of everything that has been run.
+
+    Attributes:
+        to: Folder of the results; the report is written beside them.
+    """
+
+    to: Path = Path("docs/results")
+
+
+def write_report(settings: ReportSettings) -> None:
+    """Write `RESULTS.md` and its pictures.
+
+    Raises:
+        DataError: There are no results, or a file holds none.
+    """
+    directory = settings.to
+    files = [read_results(path) for path in sorted(directory.glob("*.json"))]
+    by_name = {file.experiment: file for file in files}
+    sections: list[str] = []
+    pictures: dict[str, Figure] = {}
+    toy = by_name.get("toy")
+    if toy is not None:
+        others = [
+            by_name[name] for name in ("toy-published", "toy-others") if name in by_name
+        ]
+        sections.append(toy_section(toy, others, tried=_trials(files, "toy")))
+        pictures["figure-3"] = draw_example([toy, *others])
+        pictures["figure-11"] = draw_states(toy)
+    sections += [
+        subsets_section(by_name[name], tried=_trials(files, name))
+        for name in ("subsets-prediction", "subsets-divergence")
+        if name in by_name
+    ]
+    for experiment, results in by_name.items():
+        if experiment.startswith(_SENTIMENT):
+            name = experiment.removeprefix(_SENTIMENT)
+            sections.append(sentiment_section(results, name=name))
+            pictures.update(_sentiment_pictures(results, name))
+    if not sections:
+        raise DataError(f"{directory} holds no results; run an experiment first")
+    for name, figure in pictures.items():
+        _save(figure, directory / f"{name}.svg")
+    text = "\n".join([_HEAD, *sections]).rstrip() + "\n"
+    (directory / "RESULTS.md").write_text(text, encoding="utf-8")
+
+
+def _sentiment_pictures(results: Results, name: str) -> dict[str, Figure]:
+    pictures = {
+        f"figure-4-{name}": draw_groups(results, "by_sentiment"),
+        f"figure-6-{name}": draw_sentence(results),
+    }
+    if has_parts_of_speech(results):
+        pictures[f"figure-5-{name}"] = draw_groups(results, "by_part_of_speech")
+    return pictures
+
+
+def _trials(files: list[Results], name: str) -> list[Results]:
+    return [file for file in files if file.experiment.startswith(f"{name}.")]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # Neither dates nor random ids, so that the same figures give the same file.
+    with mpl.rc_context({"svg.hashsalt": "diffmask"}):
+        figure.savefig(path, metadata={"Date": None})

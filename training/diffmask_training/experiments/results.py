@@ -1,0 +1,162 @@
+"""What an experiment has found so far: one JSON file, one entry for each finished unit.
+
+A unit (one seed, as a rule) is stored whole or not at all, so an interrupted run goes
+on where it stopped, and figures made under other settings are never mixed in.
+"""
+
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from diffmask_training.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Figures of one experiment.
+
+    Attributes:
+        experiment: Its name, which is the file's.
+        settings: What the figures depend on, as JSON values.
+        units: What each finished unit found, by its name.
+    """
+
+    experiment: str
+    settings: Mapping[str, Any]
+    units: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A mean over independent runs.
+
+    Attributes:
+        mean: Of the runs.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        num_runs: Runs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    num_runs: int
+
+
+def read_results(path: Path) -> Results:
+    """Read a file of figures.
+
+    Raises:
+        DataError: It is not there, or not such a file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Results(
+            experiment=content["experiment"],
+            settings=content["settings"],
+            units=content["units"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} holds no results ({error!r}); run the experiment again"
+        ) from error
+
+
+def write_results(results: Results, directory: Path) -> Path:
+    """Write a file of figures whole, and return where it is.
+
+    Raises:
+        ValueError: A figure is not finite; what is undefined is stored as None.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{results.experiment}.json"
+    content = {
+        "experiment": results.experiment,
+        "settings": results.settings,
+        "units": results.units,
+    }
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    unfinished = path.with_suffix(".json.part")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)  # noqa: PTH105 - it is atomic, and says so
+    return path
+
+
+def run_units(
+    experiment: str,
+    settings: Mapping[str, Any],
+    units: Mapping[str, Callable[[], Mapping[str, Any]]],
+    *,
+    directory: Path,
+) -> None:
+    """Run what is not finished yet, and store each unit as it is finished.
+
+    Args:
+        experiment: Its name.
+        settings: What the figures depend on.
+        units: What to run, by name.
+        directory: Where the file of figures is, or will be.
+
+    Raises:
+        ConfigError: The file is there and was made under other settings.
+        DataError: The file is there and is not one of figures.
+    """
+    results = Results(experiment=experiment, settings=_as_json(settings))
+    path = directory / f"{experiment}.json"
+    if path.exists():
+        before = read_results(path)
+        if before.settings != results.settings:
+            raise ConfigError(
+                f"{path} was made under other settings ({before.settings}, not"
+                f" {results.settings}); choose another folder, or remove the file"
+            )
+        results.units.update(before.units)
+    for name, run in units.items():
+        if name not in results.units:
+            results.units[name] = _as_json(run())
+            write_results(results, directory)
+            logging.getLogger(__name__).info("%s: %s is stored", experiment, name)
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Return the mean of independent runs and its 95 % interval by Student's t.
+
+    Raises:
+        DataError: There are fewer than two, or one is not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) < 2 or not np.isfinite(array).all():
+        raise DataError(f"an interval needs two finite figures or more, not {values}")
+    mean = float(array.mean())
+    half = float(
+        stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array))
+    )
+    return Interval(mean=mean, low=mean - half, high=mean + half, num_runs=len(array))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread; small matrices lose more to threads than they win."""
+    import torch  # noqa: PLC0415 - reading figures does not need it
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    # Tuples become lists and paths become text, so that settings compare equal.
+    converted: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return converted

@@ -1,0 +1,175 @@
+"""What the probe is compared with, on either state.
+
+Source: De Cao et al. 2020, appendix C.1; weights, starting values and the form of each
+loss from the authors' code.
+"""
+
+from collections.abc import Callable
+
+import torch
+from captum.attr import IntegratedGradients
+from torch import Tensor
+from torch.nn import functional
+
+from diffmask_training.experiments.toy.model import CountingModel
+from diffmask_training.experiments.toy.task import Items, is_queried
+
+_BATCH = 20_000
+_LEARNING_RATE = 0.1
+
+
+def exact_erasure(items: Items) -> Tensor:
+    """Return all weight on one digit that alone gives the same answer.
+
+    That is the first of those that speak for the answer. Where there is none (nothing
+    speaks for a draw), nothing is needed, and the first of either digit stands in.
+
+    Args:
+        items: Questions, each with one of its query's digits at least.
+
+    Returns:
+        `[batch, tokens]` float32, one 1 in each row.
+    """
+    for_answer = 1 - items.labels
+    wanted = items.queries.gather(1, for_answer.unsqueeze(-1))
+    is_wanted = (items.digits == wanted) & items.attention_mask.bool()
+    either = is_queried(items)
+    chosen = torch.where(is_wanted.any(dim=-1, keepdim=True), is_wanted, either)
+    first = chosen.float().argmax(dim=-1)
+    return functional.one_hot(first, items.digits.shape[1]).float()
+
+
+def integrated_gradients(
+    model: CountingModel, items: Items, *, state_index: int, num_steps: int
+) -> Tensor:
+    """Return the size of each position's integrated gradient from a zero baseline.
+
+    Args:
+        model: The frozen model.
+        items: What is explained.
+        state_index: Which state is attributed to.
+        num_steps: Points on the way.
+
+    Returns:
+        `[batch, tokens]` float32, >= 0.
+
+    Source: Sundararajan et al. 2017, by Captum.
+    """
+    states = model.hidden_states(items)[state_index]
+
+    def logits(state: Tensor, rows: Tensor) -> Tensor:
+        return model.run_from(items[rows.long()], state_index, state)
+
+    found: Tensor = IntegratedGradients(logits).attribute(
+        states,
+        # Captum repeats these for every point, as it does the states.
+        additional_forward_args=(torch.arange(len(items)).float(),),
+        n_steps=num_steps,
+        method="riemann_right",
+        internal_batch_size=_BATCH,
+    )
+    return found.sum(dim=-1).abs().float()
+
+
+def schulz(
+    model: CountingModel,
+    items: Items,
+    train_items: Items,
+    *,
+    state_index: int,
+    num_steps: int,
+    generator: torch.Generator,
+    weight: float = 10.0,
+) -> Tensor:
+    """Return how little of each position may be replaced by noise.
+
+    Args:
+        model: The frozen model.
+        items: What is explained, with the true labels.
+        train_items: Whose states the noise is like.
+        state_index: Which state is attributed to.
+        num_steps: Of the optimisation.
+        generator: Source of the noise.
+        weight: Of the information that is let through.
+
+    Returns:
+        `[batch, tokens]` float32 in (0, 1).
+
+    Source: Schulz et al. 2020, per-sample bottleneck.
+    """
+    states = model.hidden_states(items)[state_index]
+    others = model.hidden_states(train_items)[state_index]
+    # Statistics are those of a position; padding counts among them, as in the source.
+    width = states.shape[1]
+    mean, scale = others.mean(dim=0)[:width], others.std(dim=0)[:width] + 1e-8
+
+    def loss(logit: Tensor) -> Tensor:
+        share = torch.sigmoid(logit).unsqueeze(-1)
+        noise = _normal(states.shape, generator) * scale * (1 - share)
+        noisy = share * states + (1 - share) * mean + noise
+        masked = model.run_from(items, state_index, noisy)
+        error = functional.binary_cross_entropy_with_logits(
+            masked, items.labels.float()
+        )
+        # KL of two normal distributions whose scales have the ratio 1 - share.
+        kept_square = (share * (states - mean) / scale).square()
+        ratio = (1 - share).clamp(min=1e-8)
+        information = ((ratio.square() + kept_square - 1) / 2 - ratio.log()).mean(-1)
+        return error + weight * (information * items.attention_mask).mean()
+
+    return torch.sigmoid(_minimised(loss, items, start=5.0, num_steps=num_steps))
+
+
+def guan(
+    model: CountingModel,
+    items: Items,
+    *,
+    state_index: int,
+    num_steps: int,
+    generator: torch.Generator,
+    weight: float = 1.0,
+) -> Tensor:
+    """Return how little noise each position bears.
+
+    Args:
+        model: The frozen model.
+        items: What is explained.
+        state_index: Which state is attributed to.
+        num_steps: Of the optimisation.
+        generator: Source of the noise.
+        weight: Of the noise's entropy.
+
+    Returns:
+        `[batch, tokens]` float32, > 0.
+
+    Source: Guan et al. 2019.
+    """
+    states = model.hidden_states(items)[state_index]
+    original = model(items)
+
+    def loss(logit: Tensor) -> Tensor:
+        scale = functional.softplus(logit)
+        noise = _normal(states.shape, generator) * scale.unsqueeze(-1)
+        change = model.run_from(items, state_index, states + noise) - original
+        # The entropy of a normal distribution, but for a constant.
+        entropy = (scale.log() * items.attention_mask).sum(dim=-1).mean()
+        return change.square().mean() - weight * entropy
+
+    logit = _minimised(loss, items, start=-5.0, num_steps=num_steps)
+    return 1 / functional.softplus(logit)
+
+
+def _minimised(
+    loss: Callable[[Tensor], Tensor], items: Items, *, start: float, num_steps: int
+) -> Tensor:
+    logit = torch.full(items.digits.shape, start, requires_grad=True)
+    optimizer = torch.optim.RMSprop([logit], lr=_LEARNING_RATE, centered=True)
+    for _ in range(num_steps):
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss(logit))
+        optimizer.step()
+    return logit.detach()
+
+
+def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator)
