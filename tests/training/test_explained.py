@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
-from diffmask_training.classifier import Classifier
+from diffmask_training.classifier import Classifier, load_classifier
+from diffmask_training.errors import CheckpointError
 from diffmask_training.explained import (
     ExplainedText,
     explain_texts,
@@ -11,6 +15,7 @@ from diffmask_training.explained import (
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.masking import hard_gates
 from diffmask_training.records import Record
+from tests.support.checkpoint import write_checkpoint
 from tests.support.probes import random_probe, random_probes
 from tests.support.trained import encodings_of_records
 
@@ -50,6 +55,14 @@ def test_only_added_tokens_are_special(trained: Classifier) -> None:
     assert text.tokens[-1] == "[SEP]"
     assert "[UNK]" in text.tokens
     assert text.words.tolist() == list(range(1, len(text.tokens) - 1))
+
+
+def test_other_tasks_are_refused(tmp_path: Path) -> None:
+    classifier = load_classifier(write_checkpoint(tmp_path))
+    encodings = encodings_of_records(classifier, [Record(text="good")])
+    classifier.encoder.model.config.problem_type = "multi_label_classification"
+    with pytest.raises(CheckpointError, match="not for multi_label_classification"):
+        explain_texts(classifier, {}, encodings)
 
 
 def test_kept_share_counts_every_token_once(

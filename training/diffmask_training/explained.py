@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffmask_training.batches import Encoding, collate
 from diffmask_training.classifier import Classifier
+from diffmask_training.errors import CheckpointError
 from diffmask_training.hard_concrete import HardConcreteShape, log_keep_probability
 from diffmask_training.masking import HARD_MASK_THRESHOLD
 from diffmask_training.metrics.complexity import kept_share
@@ -80,7 +81,11 @@ def explain_texts(
 
     Returns:
         One entry for each text, in the order given.
+
+    Raises:
+        CheckpointError: The classifier does not give one label to a text.
     """
+    _check_task(classifier)
     tokenizer = classifier.tokenizer
     added = torch.tensor(added_ids(classifier))
     order = sorted(range(len(encodings)), key=lambda i: len(encodings[i].input_ids))
@@ -106,6 +111,17 @@ def explain_texts(
                 gates={kind: each[row, :, :length] for kind, each in gates.items()},
             )
     return tuple(explained[index] for index in range(len(encodings)))
+
+
+def _check_task(classifier: Classifier) -> None:
+    # All that is measured here compares softmax probabilities of a text's labels.
+    config = classifier.encoder.model.config
+    problem = getattr(config, "problem_type", None) or "single_label_classification"
+    if problem != "single_label_classification" or config.num_labels < 2:
+        raise CheckpointError(
+            f"explanations can be measured and refined for classifiers that give a text"
+            f" one of two labels or more, not for {problem} with {config.num_labels}"
+        )
 
 
 def keep_probabilities(

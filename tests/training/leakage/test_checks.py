@@ -27,7 +27,7 @@ from tests.support.probes import random_probe, taught_probe
 from tests.support.trained import encodings_of_records, scattered_records
 
 SETTINGS = LeakageSettings(
-    evaluator=EvaluatorSettings(epochs=4, learning_rate=5e-4),
+    evaluator=EvaluatorSettings(epochs=6, learning_rate=1e-3),
 )
 LAST = "block_2"
 
@@ -81,7 +81,7 @@ def test_probe_that_encodes_the_label_is_caught(trained: Classifier, seed: int) 
     assert overall(checks) == "leak"
     for test in ("mask_only", "encode_meter"):
         verdicts = _verdicts(checks, test)
-        # Caught where it leaks, and nowhere else.
+        # Caught at the state that leaks; the lowest keep every token.
         assert verdicts[LAST] == "leak"
         assert verdicts["embeddings"] == "pass"
 

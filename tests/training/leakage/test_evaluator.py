@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -59,11 +61,29 @@ def test_random_masks_keep_any_share_alike(
     assert counts.min() > 0.7 * 3000 / (size + 1)
 
 
-def test_explained_masks_are_those_of_the_states_and_the_score(
+def test_explained_masks_are_those_that_drop_something(
     explained: tuple[ExplainedText, ...],
 ) -> None:
     generator = torch.Generator().manual_seed(0)
+    text = next(one for one in explained if len(one.tokens) > 4)
+    gates = np.zeros((3, len(text.tokens)), dtype=np.float32)
+    gates[0] = 1.0  # drops nothing, and is never drawn
+    gates[1, :2] = 1.0
+    gates[2, 3] = 1.0
+    planted = dataclasses.replace(text, gates={"input": gates})
+    drawn = {explained_mask(planted, generator).numpy().tobytes() for _ in range(100)}
+    masks = planted.hard_masks("input")
+    assert drawn == {
+        planted.score_mask.tobytes(),
+        masks[1].tobytes(),
+        masks[2].tobytes(),
+    }
+
+
+def test_text_that_loses_nothing_is_drawn_whole(
+    explained: tuple[ExplainedText, ...],
+) -> None:
     text = explained[0]
-    known = {mask.tobytes() for mask in (*text.hard_masks("input"), text.score_mask)}
-    drawn = {explained_mask(text, generator).numpy().tobytes() for _ in range(100)}
-    assert drawn == known
+    gates = np.ones((3, len(text.tokens)), dtype=np.float32)
+    planted = dataclasses.replace(text, gates={"input": gates})
+    assert explained_mask(planted, torch.Generator()).all()

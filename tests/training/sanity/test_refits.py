@@ -39,7 +39,7 @@ def test_planted_shortcut_is_found_and_lost_when_layers_are_spoilt(run: Path) ->
         [
             *("shortcuts", *data, *FIT, "--base", str(run / "base")),
             *("--output", str(run / "shortcuts"), "--shortcuts", "single_token"),
-            *("--share", "0.6", "--finetune-epochs", "12"),
+            *("--share", "0.6", "--finetune-epochs", "40", "--masked-share", "0"),
             *("--finetune-learning-rate", "2e-3"),
             *("--report", str(run / "shortcuts.json")),
         ]

@@ -13,6 +13,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -127,7 +128,15 @@ def random_mask(text: ExplainedText, generator: torch.Generator) -> Tensor:
 
 
 def explained_mask(text: ExplainedText, generator: torch.Generator) -> Tensor:
-    """Draw one of the explainer's masks: of the score, or of any of the states."""
-    masks = text.hard_masks("input")
-    index = int(torch.randint(-1, len(masks), (), generator=generator))
-    return torch.from_numpy(text.score_mask if index < 0 else masks[index])
+    """Draw one of the explainer's masks: of the score, or of any of the states.
+
+    The more a mask drops, the likelier it is drawn: one that keeps the whole text has
+    nothing to encode.
+    """
+    masks = np.concatenate([text.score_mask[None], text.hard_masks("input")])
+    dropped = torch.from_numpy((~masks).mean(axis=1))
+    if not dropped.any():
+        return torch.from_numpy(masks[0])
+    return torch.from_numpy(
+        masks[int(torch.multinomial(dropped, 1, generator=generator))]
+    )

@@ -101,7 +101,7 @@ def pattern_predictions(
     estimator = (
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         if classifier == "linear"
-        else RandomForestClassifier(100, min_samples_leaf=2, random_state=seed)
+        else RandomForestClassifier(50, min_samples_leaf=2, random_state=seed)
     )
     predicted: NDArray[np.int64] = cross_val_predict(
         estimator,
