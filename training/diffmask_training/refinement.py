@@ -283,10 +283,7 @@ def _baselines(
     if choice == "zero":
         return [torch.zeros(state.shape[-1]) for state in problem.states]
     if choice == "own":
-        return [
-            state.mean(dim=0).clone().requires_grad_(requires_grad=True)
-            for state in problem.states
-        ]
+        return [torch.nn.Parameter(state.mean(dim=0)) for state in problem.states]
     if sites != (0,):
         raise ConfigError(
             "[MASK] is a word and stands for no hidden state; choose the baseline"

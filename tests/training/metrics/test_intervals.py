@@ -126,11 +126,11 @@ def test_interval_of_a_mean_is_that_of_its_texts() -> None:
     assert of_all.high == pytest.approx(of_texts.high, abs=0.02)
 
 
-def test_figure_of_too_few_texts_has_no_interval() -> None:
-    for num_texts, value in ((1, 0.5), (5, None), (5, float("nan"))):
-        with pytest.raises(MetricError, match="two texts or more"):
-            estimate_over_texts(
-                lambda _, value=value: value,
-                num_texts,
-                generator=np.random.default_rng(0),
-            )
+@pytest.mark.parametrize(
+    ("num_texts", "value"), [(1, 0.5), (5, None), (5, float("nan"))]
+)
+def test_figure_of_too_few_texts_has_no_interval(
+    num_texts: int, value: float | None
+) -> None:
+    with pytest.raises(MetricError, match="two texts or more"):
+        estimate_over_texts(lambda _: value, num_texts, generator=_generator())

@@ -26,6 +26,11 @@ def _shortcut(kind: ShortcutKind) -> Shortcut:
     return Shortcut(kind=kind, words=WORDS)
 
 
+def _ids(classifier: Classifier) -> list[int]:
+    vocabulary = classifier.tokenizer.get_vocab()
+    return [vocabulary[word] for word in WORDS]
+
+
 def _held(record: Record) -> tuple[str, ...]:
     return tuple(word for word in record.text.split() if word in WORDS)
 
@@ -89,7 +94,7 @@ def _explained(
 def test_explanations_that_point_at_the_shortcut_recover_it(
     trained: Classifier, kind: ShortcutKind
 ) -> None:
-    ids = trained.tokenizer.convert_tokens_to_ids(list(WORDS))
+    ids = _ids(trained)
     found = recovery(_explained(trained, kind, is_found=True), _shortcut(kind), ids=ids)
     assert found.obedience == 1.0
     assert found.precision is not None
@@ -106,7 +111,7 @@ def test_explanations_that_point_at_the_shortcut_recover_it(
 def test_texts_that_do_not_obey_the_shortcut_are_not_judged(
     trained: Classifier,
 ) -> None:
-    ids = trained.tokenizer.convert_tokens_to_ids(list(WORDS))
+    ids = _ids(trained)
     texts = _explained(trained, "single_token", is_found=True)
     rebels = [
         dataclasses.replace(text, probabilities=1 - text.probabilities)

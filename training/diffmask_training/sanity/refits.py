@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -11,6 +12,7 @@ from diffmask_training.batches import encode
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import (
+    DataConfig,
     FinetuneConfig,
     FitConfig,
     RandomiseConfig,
@@ -136,15 +138,16 @@ def _recovered(
         seed=config.seed,
     )
     _write_records(directory / "test.jsonl", whole)
-    texts = {
-        "data": directory,
-        "train": Path("train.jsonl"),
-        "validation": Path("validation.jsonl"),
-        "test": Path("test.jsonl"),
-        "text_column": "text",
-        "pair_column": "",
-        "label_column": "label",
-    }
+    # What was planted is written in columns of the usual names.
+    texts: dict[str, Any] = dataclasses.asdict(
+        DataConfig(
+            data=directory,
+            train=Path("train.jsonl"),
+            validation=Path("validation.jsonl"),
+            test=Path("test.jsonl"),
+            max_train_tokens=config.max_train_tokens,
+        )
+    )
     finetune(
         FinetuneConfig(
             **texts,
@@ -159,9 +162,8 @@ def _recovered(
     )
     here = dataclasses.replace(config, **texts)
     classifier, probe = _fitted(here, directory, watcher)
-    ids = classifier.tokenizer.convert_tokens_to_ids(
-        [classifier.tokenizer.tokenize(word)[0] for word in shortcut.words]
-    )
+    vocabulary = classifier.tokenizer.get_vocab()
+    ids = [vocabulary[classifier.tokenizer.tokenize(w)[0]] for w in shortcut.words]
     explained = _explained(classifier, probe, whole, config)
     return recovery(explained, shortcut, ids=ids, seed=config.seed)
 
