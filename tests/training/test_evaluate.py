@@ -135,3 +135,15 @@ def test_nothing_to_refine_is_refused(
 ) -> None:
     assert main(["refine", *flags[flags.index("--checkpoint") :]]) == 2
     assert "name a --text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["refine", "randomise", "shortcuts"])
+def test_help_of_each_command_names_its_files(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "--report" in printed
+    assert "--probes" in printed
