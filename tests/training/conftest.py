@@ -12,7 +12,14 @@ else:
     import torch
 
     from diffmask_training.classifier import Classifier, load_classifier
+    from diffmask_training.explained import ExplainedText, explain_texts
     from tests.support.checkpoint import write_checkpoint, write_texts
+    from tests.support.probes import random_probes
+    from tests.support.trained import (
+        encodings_of_records,
+        scattered_records,
+        trained_classifier,
+    )
 
     # Tiny matrices lose more to threads than they win, and sums keep one order.
     torch.set_num_threads(1)
@@ -34,3 +41,16 @@ def texts(tmp_path: Path) -> Path:
 def classifier(checkpoint: Path) -> "Classifier":
     """The classifier, loaded."""
     return load_classifier(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> "Classifier":
+    """A classifier that tells good films from bad ones."""
+    return trained_classifier(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def explained(trained: "Classifier") -> "tuple[ExplainedText, ...]":
+    """Some texts with gates by random probes."""
+    encodings = encodings_of_records(trained, scattered_records(20, seed=7))
+    return explain_texts(trained, random_probes(trained), encodings)

@@ -58,6 +58,24 @@ _COMMANDS: Mapping[str, _Command] = {
         tables=("evaluate",),
         run="run_evaluate",
     ),
+    "refine": _Command(
+        summary="find the gates of single texts by optimisation",
+        config="RefineConfig",
+        tables=("refine",),
+        run="run_refine",
+    ),
+    "randomise": _Command(
+        summary="compare explanations with those of spoilt classifiers",
+        config="RandomiseConfig",
+        tables=("fit", "fit.input", "randomise"),
+        run="run_randomise",
+    ),
+    "shortcuts": _Command(
+        summary="plant shortcuts in the training texts and look for them",
+        config="ShortcutConfig",
+        tables=("fit", "fit.input", "shortcuts"),
+        run="run_shortcuts",
+    ),
     "export": _Command(
         summary="write a bundle from a classifier and its two probes",
         config="ExportConfig",

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from diffmask_service.bundle import read_bundle
+from diffmask_training.amortisation import refine_text
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import (
@@ -16,17 +18,31 @@ from diffmask_training.config import (
     ExportConfig,
     FinetuneConfig,
     FitConfig,
+    RandomiseConfig,
+    RefineConfig,
+    ShortcutConfig,
     VerifyConfig,
 )
 from diffmask_training.encoding import encode
-from diffmask_training.evaluation import evaluate_bundle, evaluate_probe
+from diffmask_training.errors import DataError
+from diffmask_training.evaluation import evaluate_bundle
+from diffmask_training.explained import ExplainedText, explain_texts
 from diffmask_training.export.rederive import verify_bundle
 from diffmask_training.export.write import export
 from diffmask_training.figures import Figures
 from diffmask_training.finetune import finetune
 from diffmask_training.fit import fit
+from diffmask_training.leakage.verdicts import overall
+from diffmask_training.metrics.intervals import Comparison
 from diffmask_training.probes import ProbeKind
 from diffmask_training.progress import Display, figures_table, verdict_lines
+from diffmask_training.records import Columns, Record, read_records
+from diffmask_training.reports.measure import measure
+from diffmask_training.reports.page import render_page
+from diffmask_training.reports.refined import print_refined, refined_json
+from diffmask_training.reports.terminal import print_report
+from diffmask_training.reports.values import report_json
+from diffmask_training.sanity.refits import randomise, recover_shortcuts
 from diffmask_training.sharing import Processes
 from diffmask_training.splits import read_splits
 
@@ -72,32 +88,109 @@ def run_fit(config: FitConfig) -> int:
 
 
 def run_evaluate(config: EvaluateConfig) -> int:
-    """Measure masks on the test texts, print a table, write a JSON report."""
-    figures: dict[ProbeKind, Figures] = {}
-    multipliers: dict[ProbeKind, tuple[float, ...]] = {}
-    if config.bundle is not None:
-        bundle = read_bundle(config.bundle)
-        figures["input"] = evaluate_bundle(bundle, config)
-        states = bundle.manifest.probes["input"].states
-        multipliers["input"] = tuple(state.multiplier for state in states)
-    else:
-        classifier = load_classifier(config.checkpoint)
-        task, limit = classifier.encoder.task, config.max_train_tokens
-        splits = read_splits(config, classifier.labels, task=task.name)
-        tests = encode(splits.test, classifier.tokenizer, limit, task=task)
-        for kind in _KINDS:
-            fitted = load_probe(config.probes, kind)
-            figures[kind] = evaluate_probe(classifier, fitted, tests)
-            multipliers[kind] = fitted.record.multipliers
+    """Measure explanations on the test texts; 1 when masks give the label away."""
     console = Console()
-    for name, measured in figures.items():
-        title = f"{name} gates, hard masks, {measured.num_texts} texts"
-        console.print(title, soft_wrap=True, highlight=False)
-        console.print(figures_table(measured, multipliers[name]))
-        console.print(_summary(measured))
+    if config.bundle is not None:
+        return _evaluate_bundle(config, config.bundle, console)
+    classifier = load_classifier(config.checkpoint)
+    splits = read_splits(config, classifier.labels, task=classifier.encoder.task.name)
+    fitted = {kind: load_probe(config.probes, kind) for kind in _KINDS}
+
+    def watched(texts: Sequence[ExplainedText]) -> Iterable[ExplainedText]:
+        return track(texts, "texts", console=Console(stderr=True), transient=True)
+
+    report = measure(config, classifier, fitted, splits, track=watched)
+    for kind, figures in report.figures.items():
+        _print_masks(console, kind, figures, fitted[kind].record.multipliers)
+    print_report(console, report)
     if config.report is not None:
-        report = {name: dataclasses.asdict(f) for name, f in figures.items()}
-        _write_json(config.report, report)
+        _write(config.report, report_json(report))
+    if config.html is not None:
+        _write(config.html, render_page(report))
+    return 1 if report.leakage and overall(report.leakage) == "leak" else 0
+
+
+def _evaluate_bundle(config: EvaluateConfig, directory: Path, console: Console) -> int:
+    bundle = read_bundle(directory)
+    figures = evaluate_bundle(bundle, config)
+    states = bundle.manifest.probes["input"].states
+    multipliers = tuple(state.multiplier for state in states)
+    _print_masks(console, "input", figures, multipliers)
+    if config.report is not None:
+        content = {"figures": {"input": dataclasses.asdict(figures)}}
+        _write(config.report, _as_json(content))
+    return 0
+
+
+def _print_masks(
+    console: Console, kind: ProbeKind, figures: Figures, multipliers: Sequence[float]
+) -> None:
+    title = f"{kind} gates, hard masks, {figures.num_texts} texts"
+    console.print(title, soft_wrap=True, highlight=False)
+    console.print(figures_table(figures, multipliers))
+    console.print(_summary(figures))
+
+
+def run_refine(config: RefineConfig) -> int:
+    """Refine texts and print their masks beside the probe's."""
+    classifier = load_classifier(config.checkpoint)
+    records = _texts_to_refine(config, classifier.labels)
+    task = classifier.encoder.task
+    encodings = encode(records, classifier.tokenizer, config.max_tokens, task=task)
+    fitted = load_probe(config.probes, config.kind)
+    settings = config.refinement(float(fitted.record.config["margin"]))
+    explained = explain_texts(classifier, {config.kind: fitted.probe}, encodings)
+    refined = [
+        refine_text(
+            classifier,
+            text,
+            probe=fitted.probe,
+            settings=settings,
+            failing_only=config.failing_only,
+        )
+        for text in track(
+            explained, "refining", console=Console(stderr=True), transient=True
+        )
+    ]
+    print_refined(Console(), refined, settings)
+    if config.report is not None:
+        _write(config.report, refined_json(refined, settings))
+    return 0
+
+
+def run_randomise(config: RandomiseConfig) -> int:
+    """Spoil, fit and compare; print how alike explanations are."""
+    console = Console()
+    with Display(console, config.epochs).watching() as watcher:
+        similarities = randomise(config, watcher)
+    table = Table(title="explanations of spoilt classifiers", title_justify="left")
+    for column in ("blocks", "rank correlation", "random", "top overlap", "random"):
+        table.add_column(column)
+    for one in similarities:
+        pairs = (one.rank_correlation, one.top_jaccard)
+        table.add_row(
+            str(one.depth), *(text for pair in pairs for text in _cells(pair))
+        )
+    console.print(table)
+    if config.report is not None:
+        _write(config.report, _as_json([dataclasses.asdict(s) for s in similarities]))
+    return 0
+
+
+def run_shortcuts(config: ShortcutConfig) -> int:
+    """Plant, fine-tune, fit and look; print how often shortcuts are found."""
+    console = Console()
+    with Display(console, config.epochs).watching() as watcher:
+        recoveries = recover_shortcuts(config, watcher)
+    table = Table(title="planted shortcuts", title_justify="left")
+    for column in ("kind", "obeyed", "precision", "random"):
+        table.add_column(column)
+    for one in recoveries:
+        kind = one.kind.replace("_", " ")
+        table.add_row(kind, f"{one.obedience:.1%}", *_cells(one.precision))
+    console.print(table)
+    if config.report is not None:
+        _write(config.report, _as_json([dataclasses.asdict(r) for r in recoveries]))
     return 0
 
 
@@ -136,8 +229,37 @@ def _summary(figures: Figures) -> str:
     return text + "\n"
 
 
-def _write_json(path: Path, report: Any) -> None:
+def _texts_to_refine(config: RefineConfig, labels: Sequence[str]) -> list[Record]:
+    records = [Record(text=text) for text in config.text]
+    if config.file is not None:
+        columns = Columns(
+            text=config.text_column, text_pair=config.pair_column, label=""
+        )
+        read = read_records(config.file, labels=labels, columns=columns)
+        records += read[: config.max_texts or len(read)]
+    if not all(record.text.strip() for record in records) or not records:
+        raise DataError(
+            "nothing to refine; name a --text that is not empty or a --file"
+        )
+    return records
+
+
+def _cells(comparison: Comparison | None) -> tuple[str, str]:
+    if comparison is None:
+        return "not defined", ""
+    score = comparison.score
+    return (
+        f"{score.mean:.3f} ({score.low:.3f} to {score.high:.3f})",
+        f"{comparison.control.mean:.3f}",
+    )
+
+
+def _as_json(content: object) -> str:
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}")
-    staged.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    staged.write_text(content, encoding="utf-8")
     staged.replace(path)

@@ -5,7 +5,12 @@ from scipy.stats import bootstrap
 
 from diffmask_training.errors import MetricError
 from diffmask_training.metrics.erasure import comprehensiveness, erase
-from diffmask_training.metrics.intervals import compare, estimate, random_control
+from diffmask_training.metrics.intervals import (
+    compare,
+    estimate,
+    estimate_over_texts,
+    random_control,
+)
 from tests.support.closed_form import additive
 
 
@@ -105,3 +110,27 @@ def test_comparison_pairs_texts() -> None:
     # Every pair differs by the same, whatever the texts.
     assert (found.gain.mean, found.gain.low, found.gain.high) == (0.5, 0.5, 0.5)
     assert found.gain.num_undefined == found.score.num_undefined == 2
+
+
+def test_interval_of_a_mean_is_that_of_its_texts() -> None:
+    values = np.random.default_rng(1).normal(size=200)
+    of_texts = estimate(values.tolist(), generator=np.random.default_rng(0))
+    of_all = estimate_over_texts(
+        lambda chosen: float(values[chosen].mean()),
+        len(values),
+        generator=np.random.default_rng(0),
+        resamples=4000,
+    )
+    assert of_all.mean == pytest.approx(of_texts.mean)
+    assert of_all.low == pytest.approx(of_texts.low, abs=0.02)
+    assert of_all.high == pytest.approx(of_texts.high, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("num_texts", "value"), [(1, 0.5), (5, None), (5, float("nan"))]
+)
+def test_figure_of_too_few_texts_has_no_interval(
+    num_texts: int, value: float | None
+) -> None:
+    with pytest.raises(MetricError, match="two texts or more"):
+        estimate_over_texts(lambda _: value, num_texts, generator=_generator())

@@ -4,11 +4,19 @@ A flag goes before a recipe, a recipe before the defaults.
 """
 
 from diffmask_training.config.fitting import FitConfig
+from diffmask_training.config.measuring import (
+    SHORTCUT_KINDS,
+    Comparator,
+    EvaluateConfig,
+    RandomiseConfig,
+    RefineConfig,
+    ShortcutConfig,
+    ShortcutKind,
+)
 from diffmask_training.config.presets import describe_presets
 from diffmask_training.config.recipes import from_tables, read_recipe
 from diffmask_training.config.settings import (
     DataConfig,
-    EvaluateConfig,
     ExportConfig,
     FinetuneConfig,
     Precision,
@@ -16,12 +24,18 @@ from diffmask_training.config.settings import (
 )
 
 __all__ = [
+    "SHORTCUT_KINDS",
+    "Comparator",
     "DataConfig",
     "EvaluateConfig",
     "ExportConfig",
     "FinetuneConfig",
     "FitConfig",
     "Precision",
+    "RandomiseConfig",
+    "RefineConfig",
+    "ShortcutConfig",
+    "ShortcutKind",
     "VerifyConfig",
     "describe_presets",
     "from_tables",

@@ -102,23 +102,6 @@ class FinetuneConfig(DataConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateConfig(DataConfig):
-    """Measure masks on the test texts: of fitted probes, or of a bundle's input gates.
-
-    Attributes:
-        checkpoint: Directory of the fine-tuned classifier.
-        probes: Directory of its fitted probes.
-        bundle: A bundle to measure instead; only the input gates can be.
-        report: JSON file for the figures; none when empty.
-    """
-
-    checkpoint: Path = Path("runs/checkpoint")
-    probes: Path = Path("runs/probes")
-    bundle: Path | None = None
-    report: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig(DataConfig):
     """Write a bundle from a classifier and its two probes.
 

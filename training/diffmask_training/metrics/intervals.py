@@ -13,7 +13,7 @@ from diffmask_training.metrics.rankings import checked_scores
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over texts.
+    """A mean over texts, or another figure of all of them.
 
     Attributes:
         mean: Over the texts where the figure is defined.
@@ -89,6 +89,56 @@ def estimate(
         high=float(interval.high),
         num_texts=len(defined),
         num_undefined=len(values) - len(defined),
+    )
+
+
+def estimate_over_texts(
+    statistic: Callable[[NDArray[np.int64]], float | None],
+    num_texts: int,
+    *,
+    generator: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = 1999,
+) -> Estimate:
+    """Return a figure of many texts at once, and its percentile bootstrap interval.
+
+    For figures that are no mean over texts: a ratio of sums, an area between mean
+    curves.
+
+    Args:
+        statistic: The figure of the texts with these indices, `[batch]` int64, which
+            may repeat; None where it is not defined.
+        num_texts: Texts in all, >= 2.
+        generator: Source of randomness.
+        confidence: Of the interval, in (0, 1).
+        resamples: Of the texts, >= 1. Those that leave the figure undefined are passed
+            over.
+
+    Raises:
+        MetricError: There are fewer than two texts, or the figure is not defined on all
+            of them, or not finite.
+
+    Source: Efron and Tibshirani 1993, chapter 13.
+    """
+    whole = statistic(np.arange(num_texts)) if num_texts > 1 else None
+    if whole is None or not np.isfinite(whole):
+        raise MetricError(
+            f"an interval needs a finite figure of two texts or more, not {whole} of"
+            f" {num_texts}"
+        )
+    drawn = (
+        statistic(generator.integers(num_texts, size=num_texts))
+        for _ in range(resamples)
+    )
+    defined = [value for value in drawn if value is not None]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(defined or [whole], [tail, 1 - tail])
+    return Estimate(
+        mean=float(whole),
+        low=float(low),
+        high=float(high),
+        num_texts=num_texts,
+        num_undefined=0,
     )
 
 

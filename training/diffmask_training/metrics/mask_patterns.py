@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -16,6 +18,8 @@ from diffmask_training.metrics.runs import run_bounds
 
 # Tokens at either end whose place in the mask is a feature of its own.
 NUM_EDGE_TOKENS = 8
+
+PatternClassifier = Literal["linear", "forest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +67,26 @@ def mask_features(keep: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.concatenate([shape, edges.ravel()])
 
 
-def pattern_accuracy(
+def pattern_predictions(
     masks: Sequence[NDArray[np.bool_]],
     labels: NDArray[np.integer],
     *,
     seed: int,
     num_folds: int = 5,
-) -> PatternAccuracy:
-    """Tell labels from mask patterns by cross-validated logistic regression.
+    classifier: PatternClassifier = "linear",
+) -> NDArray[np.int64]:
+    """Tell the label of each text from its mask's pattern, fitted to other texts.
 
     Args:
         masks: `[tokens]` bool for each text.
         labels: `[batch]` labels that the explained model predicts.
         seed: Of the folds.
         num_folds: Folds, each with the same share of every label, >= 2.
+        classifier: `linear` is logistic regression; `forest` also sees what no single
+            feature tells, such as whether the number of kept tokens is odd.
+
+    Returns:
+        `[batch]` labels.
 
     Raises:
         MetricError: All labels are equal, so that there is nothing to tell, or one is
@@ -88,11 +98,47 @@ def pattern_accuracy(
             f"{num_folds} folds need two labels, each of {num_folds} masks or more, not"
             f" {counts.tolist()} of {len(masks)}"
         )
-    predicted = cross_val_predict(
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    estimator = (
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        if classifier == "linear"
+        else RandomForestClassifier(50, min_samples_leaf=2, random_state=seed)
+    )
+    predicted: NDArray[np.int64] = cross_val_predict(
+        estimator,
         np.stack([mask_features(mask) for mask in masks]),
         labels,
         cv=StratifiedKFold(num_folds, shuffle=True, random_state=seed),
     )
-    reached, majority = accuracy(predicted, labels), float(counts.max() / counts.sum())
+    return predicted
+
+
+def pattern_accuracy(
+    masks: Sequence[NDArray[np.bool_]],
+    labels: NDArray[np.integer],
+    *,
+    seed: int,
+    num_folds: int = 5,
+    classifier: PatternClassifier = "linear",
+) -> PatternAccuracy:
+    """Measure how well labels can be told from mask patterns, cross-validated.
+
+    Args:
+        masks: `[tokens]` bool for each text.
+        labels: `[batch]` labels that the explained model predicts.
+        seed: Of the folds.
+        num_folds: Folds, each with the same share of every label, >= 2.
+        classifier: What tells them, as in `pattern_predictions`.
+
+    Raises:
+        MetricError: All labels are equal, so that there is nothing to tell, or one is
+            rarer than there are folds.
+    """
+    predicted = pattern_predictions(
+        masks, labels, seed=seed, num_folds=num_folds, classifier=classifier
+    )
+    reached, majority = accuracy(predicted, labels), _majority(labels)
     return PatternAccuracy(accuracy=reached, majority=majority, gain=reached - majority)
+
+
+def _majority(labels: NDArray[np.integer]) -> float:
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))

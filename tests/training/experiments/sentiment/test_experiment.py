@@ -28,7 +28,7 @@ def _write_probes(directory: Path, classifier: Classifier, seed: int) -> Path:
     record = FitRecord(
         is_feasible=True,
         is_collapsed=False,
-        epoch=1,
+        epochs=(),
         multipliers=(),
         fit_seconds=0.0,
         seconds_by_stage={},

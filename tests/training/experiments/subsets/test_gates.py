@@ -82,8 +82,10 @@ def test_published_score_term_does_not_know_the_multiplier() -> None:
         for multiplier in (1.0, 5.0):
             generator = torch.Generator().manual_seed(3)
             estimator = ScoreFunction(generator, is_published=is_published)
-            for _ in range(2):  # the first one only starts the moving average
-                step = estimator.step(problem, logits, torch.full((3,), multiplier))
+            multipliers = torch.full((3,), multiplier)
+            # The first step only starts the moving average.
+            estimator.step(problem, logits, multipliers)
+            step = estimator.step(problem, logits, multipliers)
             (gradient,) = torch.autograd.grad(step.loss.sum(), logits)
             gradients[is_published, multiplier] = gradient
     torch.testing.assert_close(gradients[True, 1.0], gradients[True, 5.0])

@@ -11,7 +11,7 @@ def test_slow_weights_start_at_the_first_meeting_and_follow_half_of_the_way() ->
     seen = []
     for _ in range(6):
         with torch.no_grad():
-            weight += 1.0
+            weight.add_(1.0)
         lookahead.step()
         seen.append(weight.item())
     # Slow: 2 at the first meeting, then (2 + 4) / 2 = 3, then (3 + 5) / 2 = 4.

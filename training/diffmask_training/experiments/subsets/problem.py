@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffmask_training.experiments.subsets.classifier import GruClassifier
 from diffmask_training.experiments.subsets.texts import Texts
-from diffmask_training.objective import divergence
+from diffmask_training.tasks.task import categorical_divergence
 
 Requirement = Literal["prediction", "divergence"]
 
@@ -57,11 +57,12 @@ class Problem:
             the same label this is how much likelier another label is.
         """
         if self.requirement == "divergence":
-            return divergence(self.logits, masked_logits) - self.margin
+            return categorical_divergence(self.logits, masked_logits) - self.margin
         predicted = self.logits.argmax(dim=-1, keepdim=True)
         predicted = predicted.expand(*masked_logits.shape[:-1], 1)
         others = masked_logits.scatter(-1, predicted, -torch.inf).amax(dim=-1)
-        return others - masked_logits.gather(-1, predicted).squeeze(-1)
+        same: Tensor = masked_logits.gather(-1, predicted).squeeze(-1)
+        return others - same
 
     def masked_logits(self, gates: Tensor) -> Tensor:
         """Return `[batch, labels]` logits under gates, `[batch, tokens]` in [0, 1]."""

@@ -156,7 +156,7 @@ def guan(
         return change.square().mean() - weight * entropy
 
     logit = _minimised(loss, items, start=-5.0, num_steps=num_steps)
-    return 1 / functional.softplus(logit)
+    return functional.softplus(logit).reciprocal()
 
 
 def _minimised(

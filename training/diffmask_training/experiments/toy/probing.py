@@ -14,8 +14,9 @@ from diffmask_training.experiments.toy.task import Items
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.lagrangian import Multipliers, NuPI
 from diffmask_training.masking import hard_gates, mix, sampled_gates
-from diffmask_training.objective import Constraint, divergence, mean_over_tokens
+from diffmask_training.objective import Constraint, mean_over_tokens
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape
+from diffmask_training.tasks.task import categorical_divergence
 
 SHAPE = HardConcreteShape()
 
@@ -192,7 +193,7 @@ def _lagrangian(
         masked = masked_logits(
             model, probe, items, plain, state_index=index, gates=gates.values
         )
-        found = constraint.bounded(divergence(plain.logits, masked))
+        found = constraint.bounded(categorical_divergence(plain.logits, masked))
         violation = found - constraint.limit
         loss = loss + mean_over_tokens(gates.keep_probability, items.attention_mask)
         loss = loss + multipliers.values[index] * violation

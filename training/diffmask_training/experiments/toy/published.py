@@ -25,8 +25,9 @@ from diffmask_training.experiments.toy.probing import (
 )
 from diffmask_training.experiments.toy.task import Items
 from diffmask_training.masking import sampled_gates
-from diffmask_training.objective import divergence, mean_over_tokens
+from diffmask_training.objective import mean_over_tokens
 from diffmask_training.probes import Probe
+from diffmask_training.tasks.task import categorical_divergence
 
 _MAX_MULTIPLIER = 200.0
 
@@ -129,7 +130,7 @@ def fit_as_published(
         masked = masked_logits(
             model, probe, batch, plain, state_index=index, gates=gates.values
         )
-        distance = divergence(plain.logits, masked).mean()
+        distance = categorical_divergence(plain.logits, masked).mean()
         log_kept = mean_over_tokens(gates.keep_probability.log(), batch.attention_mask)
         return log_kept + multipliers[index] * (distance - settings.margin)
 
