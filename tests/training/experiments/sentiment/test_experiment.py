@@ -37,7 +37,7 @@ def _write_probes(directory: Path, classifier: Classifier, seed: int) -> Path:
     )
     for kind in ("input", "hidden"):
         shape = ProbeShape(
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             num_states=classifier.encoder.num_states,
             hidden_size=classifier.encoder.hidden_size,
             bottleneck_size=4,

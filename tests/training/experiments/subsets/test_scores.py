@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from diffmask_training.experiments.subsets.scores import Score, score_mask
+from diffmask_training.experiments.subsets.scores import score_mask
 from diffmask_training.experiments.subsets.search import Minimum
 
 

@@ -156,7 +156,8 @@ def guan(
         return change.square().mean() - weight * entropy
 
     logit = _minimised(loss, items, start=-5.0, num_steps=num_steps)
-    return functional.softplus(logit).reciprocal()
+    scale: Tensor = functional.softplus(logit)
+    return scale.reciprocal()
 
 
 def _minimised(
