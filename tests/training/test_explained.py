@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffmask_service.bundle import TaskName
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.errors import CheckpointError
 from diffmask_training.explained import (
@@ -58,10 +59,10 @@ def test_only_added_tokens_are_special(trained: Classifier) -> None:
 
 
 def test_other_tasks_are_refused(tmp_path: Path) -> None:
-    classifier = load_classifier(write_checkpoint(tmp_path))
+    task: TaskName = "multi_label_classification"
+    classifier = load_classifier(write_checkpoint(tmp_path, task=task))
     encodings = encodings_of_records(classifier, [Record(text="good")])
-    classifier.encoder.model.config.problem_type = "multi_label_classification"
-    with pytest.raises(CheckpointError, match="not for multi_label_classification"):
+    with pytest.raises(CheckpointError, match="not yet for multi label classification"):
         explain_texts(classifier, {}, encodings)
 
 
