@@ -153,7 +153,8 @@ def guan(
         change = model.run_from(items, state_index, states + noise) - original
         # The entropy of a normal distribution, but for a constant.
         entropy = (scale.log() * items.attention_mask).sum(dim=-1).mean()
-        return change.square().mean() - weight * entropy
+        objective: Tensor = change.square().mean() - weight * entropy
+        return objective
 
     logit = _minimised(loss, items, start=-5.0, num_steps=num_steps)
     scale: Tensor = functional.softplus(logit)
