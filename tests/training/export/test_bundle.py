@@ -151,7 +151,7 @@ def test_evaluation_of_the_bundle_reproduces_the_manifest(
             *("--data", str(config.data), "--train", "texts.jsonl"),
         ]
     )
-    figures = json.loads(report.read_text())["input"]
+    figures = json.loads(report.read_text())["figures"]["input"]
     manifest = read_bundle(bundle_directory).manifest
     graph = manifest.graphs[manifest.default_graph]
     assert status == 0
@@ -165,8 +165,8 @@ def test_evaluation_of_the_probes_reproduces_the_manifest(
     bundle_directory: Path, fitted: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.json"
-    main(["evaluate", "--report", str(report), *_flags(fitted)])
-    figures = json.loads(report.read_text())
+    main(["evaluate", "--texts", "0", "--report", str(report), *_flags(fitted)])
+    figures = json.loads(report.read_text())["figures"]
     manifest = read_bundle(bundle_directory).manifest
     for kind in ("input", "hidden"):
         stated = manifest.probes[kind].states

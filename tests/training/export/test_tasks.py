@@ -303,7 +303,7 @@ def test_evaluation_of_the_bundle_reproduces_the_manifest(
     report = tmp_path / "report.json"
     arguments = ["--bundle", str(case.config.bundle), "--report", str(report)]
     assert main(["evaluate", *arguments, *case.flags]) == 0
-    figures = json.loads(report.read_text())["input"]
+    figures = json.loads(report.read_text())["figures"]["input"]
     graph = case.manifest.graphs["fp32"]
     assert figures["accuracy"] == graph.accuracy
     for found, stated in zip(figures["states"], graph.input_masks, strict=True):
