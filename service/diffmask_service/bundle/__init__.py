@@ -13,21 +13,23 @@ from diffmask_service.bundle.archive import (
 )
 from diffmask_service.bundle.graph import check_graph, cut_graph, prediction_outputs
 from diffmask_service.bundle.manifest import (
-    FitVerdict,
     GateDefinition,
     Graph,
     GraphFidelity,
     Manifest,
     Parity,
     Precision,
-    ProbeReport,
     Provenance,
     ReferenceDistribution,
-    StateReport,
     TaskName,
     ValueDefinition,
 )
 from diffmask_service.bundle.selftest import SelfTest, SelfTestCase
+from diffmask_service.bundle.training_report import (
+    FitVerdict,
+    ProbeReport,
+    StateReport,
+)
 from diffmask_service.core.spans import best_span
 
 __all__ = [

@@ -13,6 +13,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from diffmask_service.bundle.training_report import (
+    Count,
+    ProbeReport,
+    Share,
+    StateReport,
+)
 from diffmask_service.errors import ManifestError, SchemaVersionError
 
 SCHEMA_VERSION = 1
@@ -33,8 +39,6 @@ _NUM_LABELS_BY_TASK: Mapping[TaskName, tuple[int, float]] = {
     "question_answering": (0, 0),
 }
 
-_Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-_Count = Annotated[int, msgspec.Meta(ge=0)]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 _FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -50,7 +54,7 @@ class File:
     """
 
     sha256: _Digest
-    num_bytes: _Count
+    num_bytes: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,7 @@ class GateDefinition:
     temperature: float = 0.2
     lower: float = -0.2
     upper: float = 1.0
-    hard_mask_threshold: _Share = 0.5
+    hard_mask_threshold: Share = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,42 +104,12 @@ class GraphFidelity:
         max_logit_difference: Largest absolute difference of any logit.
     """
 
-    num_texts: _Count
-    label_agreement: _Share
+    num_texts: Count
+    label_agreement: Share
     input_gate_rank_correlation: float
     hidden_gate_rank_correlation: float
     max_gate_difference: float
     max_logit_difference: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateReport:
-    """One state's probe with hard masks, on the report texts.
-
-    Attributes:
-        state: Name of the state.
-        kept_share: Share of tokens kept, special tokens counted, in [0, 1].
-        agreement: Share of predictions kept, in [0, 1]; of words with the same label
-            where each word has one.
-        divergence: Mean Kullback-Leibler divergence, nats.
-        violation_rate: Share of texts with a divergence over the margin, in [0, 1].
-        accuracy: Accuracy under the mask, in [0, 1]; None without labels, or where a
-            value is predicted.
-        macro_f1: Macro F1 under the mask, in [0, 1]; None without labels, or where no
-            label is predicted.
-        multiplier: Lagrange multiplier at the end of the fit, >= 0.
-        scores: The task's own figures under the mask, by name.
-    """
-
-    state: str
-    kept_share: _Share
-    agreement: _Share
-    divergence: float
-    violation_rate: _Share
-    accuracy: _Share | None
-    macro_f1: _Share | None
-    multiplier: float
-    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +127,10 @@ class Graph:
     """
 
     file: _FileName
-    fused_attentions: _Count
+    fused_attentions: Count
     fidelity: GraphFidelity | None = None
-    accuracy: _Share | None = None
-    macro_f1: _Share | None = None
+    accuracy: Share | None = None
+    macro_f1: Share | None = None
     input_masks: tuple[StateReport, ...] = ()
 
 
@@ -179,81 +153,6 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitVerdict:
-    """How a fit ended, on its validation texts under hard masks.
-
-    Attributes:
-        outcome: `feasible`, `infeasible`, `collapsed open` (drops hardly a token) or
-            `collapsed shut` (some state keeps hardly one).
-        margin: Allowed divergence, nats.
-        output_entropy: Mean entropy of the model's own predictions, nats.
-        kept_shares: Share of the tokens kept, in [0, 1], by state.
-        agreement: Share of predictions kept, mean over states, in [0, 1].
-        divergence: Mean over states, nats.
-        violation_rate: Share of texts over the margin, mean over states, in [0, 1].
-        complement_agreement: Share of predictions that the removed part alone gives
-            too, mean over states, in [0, 1].
-        states_over_limit: States whose constraint does not hold.
-        states_at_bound: States whose multiplier has reached its largest value.
-        advice: What whoever fits again should change.
-    """
-
-    outcome: str
-    margin: float
-    output_entropy: float
-    kept_shares: Mapping[str, _Share]
-    agreement: _Share
-    divergence: float
-    violation_rate: _Share
-    complement_agreement: _Share
-    states_over_limit: tuple[str, ...]
-    states_at_bound: tuple[str, ...]
-    advice: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeReport:
-    """How the fit of one kind of probe ended. Means are over states.
-
-    Attributes:
-        is_feasible: Whether the constraint held in every state on the validation texts.
-        forced: Whether an infeasible or collapsed probe was exported on demand.
-        margin: Allowed divergence, nats.
-        num_texts: Report texts.
-        masked_share: Mean share of tokens masked, in [0, 1].
-        agreement: Mean share of predictions kept, in [0, 1].
-        divergence: Mean divergence, nats.
-        violation_rate: Mean share of texts over the margin, in [0, 1].
-        accuracy_before: Accuracy of the unmasked model, in [0, 1]; like the next three,
-            None without labels.
-        accuracy_after: Mean accuracy under the masks, in [0, 1].
-        macro_f1_before: Macro F1 of the unmasked model, in [0, 1].
-        macro_f1_after: Mean macro F1 under the masks, in [0, 1].
-        fit_seconds: Wall-clock time of the fit, seconds.
-        seconds_by_stage: Where that time went.
-        states: One report for each state, in order.
-        verdict: How the fit ended and why; None in bundles of an older version.
-    """
-
-    is_feasible: bool
-    forced: bool
-    margin: float
-    num_texts: _Count
-    masked_share: _Share
-    agreement: _Share
-    divergence: float
-    violation_rate: _Share
-    accuracy_before: _Share | None
-    accuracy_after: _Share | None
-    macro_f1_before: _Share | None
-    macro_f1_after: _Share | None
-    fit_seconds: float
-    seconds_by_stage: Mapping[str, float]
-    states: tuple[StateReport, ...]
-    verdict: FitVerdict | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceDistribution:
     """What gates looked like on the report texts, to compare live traffic with.
 
@@ -264,9 +163,9 @@ class ReferenceDistribution:
         kept_share: `[labels][layers]`. Share of tokens with a gate over the threshold.
     """
 
-    num_texts: tuple[_Count, ...]
-    mean_gate: tuple[tuple[_Share, ...], ...]
-    kept_share: tuple[tuple[_Share, ...], ...]
+    num_texts: tuple[Count, ...]
+    mean_gate: tuple[tuple[Share, ...], ...]
+    kept_share: tuple[tuple[Share, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,8 +238,8 @@ class Manifest:
     default_graph: Precision
     parity: Parity
     probes: Mapping[Literal["input", "hidden"], ProbeReport]
-    accuracy: _Share | None
-    macro_f1: _Share | None
+    accuracy: Share | None
+    macro_f1: Share | None
     scores: Mapping[str, float] = field(default_factory=dict)
     value: ValueDefinition | None = None
     max_answer_tokens: Annotated[int, msgspec.Meta(ge=1)] = 30
