@@ -13,6 +13,7 @@ import grpc
 from diffmask_service.bundle import read_bundle
 from diffmask_service.config import ServiceConfig
 from diffmask_service.engine import Engine, EngineLimits
+from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
@@ -136,7 +137,9 @@ async def _start(config: ServiceConfig) -> _Parts:
         has_reflection=config.reflection,
     )
     health = HealthServicer({SERVICE.full_name, engine.description.identity.id})
-    server = build_server(engine, health, telemetry=telemetry, settings=settings)
+    server = build_server(
+        Repository([engine]), health, telemetry=telemetry, settings=settings
+    )
     metrics = None
     try:
         grpc_port = bind(server, settings)

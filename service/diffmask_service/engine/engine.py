@@ -32,7 +32,7 @@ from diffmask_service.engine.lifecycle import Lifecycle
 from diffmask_service.engine.limits import EngineLimits, check_inputs
 from diffmask_service.engine.loading import Loaded, load
 from diffmask_service.engine.session import Row
-from diffmask_service.errors import NotFound, NotReadyError, OverloadedError
+from diffmask_service.errors import NotReadyError, OverloadedError
 from diffmask_service.telemetry import ModelTelemetry, Telemetry, outcome_of
 
 _T = TypeVar("_T")
@@ -120,24 +120,6 @@ class Engine:
     def description(self) -> ModelDescription:
         """The model as its callers see it, with its present readiness."""
         return replace(self._description, is_ready=self._lifecycle.is_ready)
-
-    def require(self, model: str, *, version: str) -> None:
-        """Check that a request is meant for this model.
-
-        Args:
-            model: Name that the caller gave; empty for the only one served.
-            version: Version that the caller gave; empty for any.
-
-        Raises:
-            NotFound: Another model or version is served.
-        """
-        identity = self._description.identity
-        if model not in ("", identity.id) or version not in ("", identity.version):
-            wanted = f"{model or identity.id!r} of version {version or 'any'}"
-            raise NotFound(
-                f"no model {wanted} is served; there is {identity.id!r} of version"
-                f" {identity.version}"
-            )
 
     def on_readiness(self, listener: Callable[[bool], None]) -> None:
         """Tell a listener whether requests are answered, now and at each change."""

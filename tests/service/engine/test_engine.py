@@ -302,16 +302,3 @@ async def test_the_reply_names_model_and_request(engine: Engine) -> None:
     assert reply.states == STATES
     assert reply.request_id == "abc"
     assert reply.timings.infer_seconds > 0
-
-
-@pytest.mark.parametrize(
-    ("model", "version"), [("", ""), ("tiny", ""), ("", "3"), ("tiny", "3")]
-)
-def test_the_served_model_is_found(engine: Engine, model: str, version: str) -> None:
-    engine.require(model, version=version)
-
-
-@pytest.mark.parametrize(("model", "version"), [("huge", ""), ("", "4")])
-def test_another_model_is_not_found(engine: Engine, model: str, version: str) -> None:
-    with pytest.raises(NotFound, match="there is 'tiny' of version 3"):
-        engine.require(model, version=version)

@@ -25,6 +25,7 @@ from diffmask_service.core.values import (
     TextInput,
     ValuePrediction,
 )
+from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import GrpcSettings, bind, build_server
@@ -148,7 +149,9 @@ async def _served(case: Case, **keywords: Any) -> Reply:
     )
     health = HealthServicer({"tiny"})
     engine.on_readiness(health.set_ready)
-    server = build_server(engine, health, telemetry=telemetry, settings=settings)
+    server = build_server(
+        Repository([engine]), health, telemetry=telemetry, settings=settings
+    )
     port = bind(server, settings)
     await server.start()
     try:

@@ -6,8 +6,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from diffmask_service.engine import Engine
 from diffmask_service.errors import StartError
+from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.interceptors import CallInterceptor
@@ -35,7 +35,7 @@ class GrpcSettings:
 
 
 def build_server(
-    engine: Engine,
+    repository: Repository,
     health: HealthServicer,
     *,
     telemetry: Telemetry,
@@ -44,7 +44,7 @@ def build_server(
     """Return a server with all its services, not yet listening.
 
     Args:
-        engine: What answers.
+        repository: What answers.
         health: What probes are told.
         telemetry: Where calls are counted.
         settings: Limits and switches.
@@ -54,7 +54,7 @@ def build_server(
         options=_options(settings),
     )
     explain_pb2_grpc.add_ExplainerServicer_to_server(  # type: ignore[no-untyped-call]
-        ExplainerServicer(engine), server
+        ExplainerServicer(repository), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if settings.has_reflection:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import grpc
 
-from diffmask_service.engine import Engine
+from diffmask_service.repository import Repository
 from diffmask_service.transport.grpc.call import CURRENT_CALL
 from diffmask_service.wire.converters import (
     model_to_proto,
@@ -19,17 +19,17 @@ _NO_DEADLINE_SECONDS = 86_400.0
 
 
 class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
-    """Answers calls out of one engine.
+    """Answers calls out of the engines of a repository.
 
     Args:
-        engine: What answers.
-        clock: Monotonic time, seconds; the engine's.
+        repository: Where the engines are found.
+        clock: Monotonic time, seconds; the engines'.
     """
 
     def __init__(
-        self, engine: Engine, *, clock: Callable[[], float] = time.monotonic
+        self, repository: Repository, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._engine = engine
+        self._repository = repository
         self._clock = clock
 
     async def Explain(
@@ -41,9 +41,9 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
     ) -> explain_pb2.ExplainResponse:
         """Predict and explain a batch of texts."""
         call = request_from_proto(request)
-        self._engine.require(call.model, version=call.version)
         current = CURRENT_CALL.get()
-        reply = await self._engine.explain(
+        engine = self._repository.find(call.model, version=call.version)
+        reply = await engine.explain(
             call.inputs,
             call.options,
             deadline=self._deadline(context.time_remaining()),
@@ -61,8 +61,8 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
     ) -> explain_pb2.Model:
         """Describe one model."""
         del context
-        self._engine.require(request.model, version=request.version)
-        return model_to_proto(self._engine.description)
+        engine = self._repository.find(request.model, version=request.version)
+        return model_to_proto(engine.description)
 
     async def ListModels(
         self,
@@ -74,7 +74,10 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
         """Describe every model."""
         del request, context
         return explain_pb2.ListModelsResponse(
-            models=[model_to_proto(self._engine.description)]
+            models=[
+                model_to_proto(engine.description)
+                for engine in self._repository.engines
+            ]
         )
 
     def _deadline(self, remaining_seconds: float | None) -> float | None:

@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from diffmask_service.engine import Engine
 from diffmask_service.errors import StartError
+from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
@@ -30,7 +31,9 @@ async def channel(
 ) -> AsyncIterator[grpc.aio.Channel]:
     health = HealthServicer({"tiny"})
     engine.on_readiness(health.set_ready)
-    server = build_server(engine, health, telemetry=telemetry, settings=ON_ANY_PORT)
+    server = build_server(
+        Repository([engine]), health, telemetry=telemetry, settings=ON_ANY_PORT
+    )
     port = bind(server, ON_ANY_PORT)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
