@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from diffmask_training.errors import DataError
+from diffmask_training.experiments.report.convergence import convergence_section
 from diffmask_training.experiments.report.sentiment import (
     draw_example as draw_sentence,
 )
@@ -69,6 +70,8 @@ def write_report(settings: ReportSettings) -> None:
         for name in ("subsets-prediction", "subsets-divergence")
         if name in by_name
     ]
+    if "convergence" in by_name:
+        sections.append(convergence_section(by_name["convergence"]))
     for experiment, results in by_name.items():
         if experiment.startswith(_SENTIMENT):
             name = experiment.removeprefix(_SENTIMENT)

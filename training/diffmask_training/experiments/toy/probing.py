@@ -19,6 +19,8 @@ from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.tasks.task import categorical_divergence
 
 SHAPE = HardConcreteShape()
+_NUM_CANDIDATES = 64
+_NUM_TRIAL_ITEMS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +47,6 @@ class ProbeSettings:
     bottleneck_size: int = 32
     initial_bias: float = 3.0
     energy_weight: float = 0.002
-    # A first multiplier of 15 froze all gates open in one of two runs: masking harms as
-    # long as the baseline is a mixture of all states, and by the time it is not, tanh
-    # has no gradient left. That is also what the energy is against.
     controller: NuPI = field(default_factory=NuPI)
 
 
@@ -98,6 +97,7 @@ def fit_probe(
     """
     plain = plain_run(model, items)
     probe = new_probe(plain, items, settings, kind=kind)
+    start_baselines(model, probe, items, plain, generator=generator)
     multipliers = Multipliers(probe.shape.num_states, settings.controller)
     constraint = Constraint(kind="mean", margin=settings.margin, slack=0.0)
     networks = [p for name, p in probe.named_parameters() if name != "baselines"]
@@ -139,7 +139,7 @@ def fit_probe(
 def new_probe(
     plain: PlainRun, items: Items, settings: ProbeSettings, *, kind: ProbeKind
 ) -> Probe:
-    """Return a probe at its start: states standardised, baselines at their means.
+    """Return a probe at its start: states standardised, baselines not yet set.
 
     Args:
         plain: The model's run on the items.
@@ -164,9 +164,48 @@ def new_probe(
         mean, scale = probe.statistics(index)
         mean.copy_(tokens.mean(dim=0))
         scale.fill_(float((tokens - mean).square().mean().sqrt()))
-        if kind == "hidden" or index == 0:
-            probe.baseline(index).copy_(mean)
     return probe
+
+
+@torch.no_grad()
+def start_baselines(
+    model: CountingModel,
+    probe: Probe,
+    items: Items,
+    plain: PlainRun,
+    *,
+    generator: torch.Generator,
+) -> None:
+    """Start each baseline from the state of a token that may stand in for any other.
+
+    Of the states of some tokens, and their mean, the one is taken that changes the
+    answers least when it replaces half of all tokens. From the mean alone, which is
+    like no state at all, masking harms at first; gates then open until their logits
+    have no gradient, and stay open when the baseline has become a good one.
+
+    Args:
+        model: The frozen model.
+        probe: Its baselines are set in place.
+        items: Questions; some of them are used.
+        plain: The model's run on them.
+        generator: Chooses items, tokens and what is replaced.
+    """
+    rows = torch.randperm(len(items), generator=generator)[:_NUM_TRIAL_ITEMS]
+    items, plain = items[rows], plain[rows]
+    real = items.attention_mask.bool()
+    is_kept = (torch.rand(real.shape, generator=generator) < 0.5).float()
+    for index in range(1 if probe.shape.kind == "input" else probe.shape.num_states):
+        tokens = plain.hidden_states[index][real]
+        chosen = torch.randperm(len(tokens), generator=generator)[:_NUM_CANDIDATES]
+        candidates = [tokens.mean(dim=0), *tokens[chosen]]
+        harm = []
+        for candidate in candidates:
+            probe.baseline(index).copy_(candidate)
+            masked = masked_logits(
+                model, probe, items, plain, state_index=index, gates=is_kept
+            )
+            harm.append(float(categorical_divergence(plain.logits, masked).mean()))
+        probe.baseline(index).copy_(candidates[harm.index(min(harm))])
 
 
 def _lagrangian(
