@@ -11,6 +11,10 @@ from typing import Any
 import tyro
 
 from diffmask_training.errors import TrainingError
+from diffmask_training.experiments.alone.experiment import (
+    AloneExperiment,
+    run_alone,
+)
 from diffmask_training.experiments.convergence.experiment import (
     ConvergenceExperiment,
     run_convergence,
@@ -41,6 +45,7 @@ _COMMANDS: Mapping[str, tuple[type, Callable[[Any], None]]] = {
     "toy-others": (OthersExperiment, run_others),
     "toy-published": (PublishedExperiment, run_published),
     "subsets": (SubsetExperiment, run_subsets),
+    "alone": (AloneExperiment, run_alone),
     "convergence": (ConvergenceExperiment, run_convergence),
     "sentiment": (SentimentExperiment, run_sentiment),
     "report": (ReportSettings, write_report),

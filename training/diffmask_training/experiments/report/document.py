@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from diffmask_training.errors import DataError
+from diffmask_training.experiments.report.alone import alone_section, draw_alone
 from diffmask_training.experiments.report.convergence import convergence_section
 from diffmask_training.experiments.report.sentiment import (
     draw_example as draw_sentence,
@@ -70,6 +71,9 @@ def write_report(settings: ReportSettings) -> None:
         for name in ("subsets-prediction", "subsets-divergence")
         if name in by_name
     ]
+    if "alone" in by_name:
+        sections.append(alone_section(by_name["alone"]))
+        pictures["figure-12"] = draw_alone(by_name["alone"])
     if "convergence" in by_name:
         sections.append(convergence_section(by_name["convergence"]))
     for experiment, results in by_name.items():

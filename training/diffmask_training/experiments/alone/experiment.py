@@ -1,0 +1,185 @@
+"""What amortisation is for: gates that are optimised for one text alone, beside it."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from diffmask_training.checkpoint import load_probe
+from diffmask_training.classifier import Classifier, load_classifier
+from diffmask_training.errors import ConfigError
+from diffmask_training.experiments.results import one_thread, run_units
+from diffmask_training.experiments.sentiment.masks import run_probe
+from diffmask_training.experiments.sentiment.sentences import (
+    EncodedSentence,
+    encode_sentences,
+    read_sentences,
+)
+from diffmask_training.probes import Probe
+from diffmask_training.refinement import (
+    BaselineChoice,
+    Refinement,
+    RefinementSettings,
+    judge_masks,
+    refine,
+)
+
+# By the paper's panels: (b) with a baseline learned for the text, (c) without one.
+_BASELINES: Mapping[str, BaselineChoice] = {"own": "own", "none": "zero"}
+_MAX_TOKENS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AloneExperiment:
+    """Find the hidden gates of single texts without a probe (figure 12).
+
+    Attributes:
+        checkpoint: Directory of the fine-tuned classifier.
+        probes: Directory of its fitted probes; the hidden one is taken.
+        data: Folder with `sst/trees/dev.txt.gz`.
+        to: Folder of the results; a text that is finished there is not run again.
+        trial: Name of a trial of other settings, which goes to a file of its own.
+        max_words: Longer sentences are left out.
+        num_texts: Sentences, the first of the file.
+        seeds: Runs of each text with each baseline, at least 2.
+        steps: Of each run.
+        margin: Allowed divergence, nats.
+    """
+
+    checkpoint: Path = Path("runs/checkpoint")
+    probes: Path = Path("runs/probes")
+    data: Path = Path("data")
+    to: Path = Path("docs/results")
+    trial: str = ""
+    max_words: int = 12
+    num_texts: int = 5
+    seeds: int = 3
+    steps: int = 150
+    margin: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    experiment: AloneExperiment
+    classifier: Classifier
+    probe: Probe
+
+
+def run_alone(experiment: AloneExperiment) -> None:
+    """Run what is not finished yet.
+
+    Raises:
+        ConfigError: There are fewer than two seeds.
+        CheckpointError: The classifier or the probe cannot be used.
+        DataError: The treebank is not there.
+    """
+    if experiment.seeds < 2:
+        raise ConfigError("--seeds needs 2 or more; one run has nothing to agree with")
+    classifier = load_classifier(experiment.checkpoint)
+    sentences = read_sentences(
+        experiment.data / "sst" / "trees" / "dev.txt.gz",
+        num_labels=len(classifier.labels),
+    )
+    short = [s for s in sentences if len(s.words) <= experiment.max_words]
+    setting = _Setting(
+        experiment=experiment,
+        classifier=classifier,
+        probe=load_probe(experiment.probes, "hidden").probe,
+    )
+    encoded = encode_sentences(
+        short[: experiment.num_texts], classifier.tokenizer, _MAX_TOKENS
+    )
+    units: dict[str, Callable[[], Mapping[str, Any]]] = {
+        f"text-{number}": partial(_explain, setting, sentence)
+        for number, sentence in enumerate(encoded)
+    }
+    weights = [
+        experiment.checkpoint / "model.safetensors",
+        experiment.probes / "hidden" / "probe.safetensors",
+    ]
+    settings = {
+        "weights": [
+            hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights
+        ],
+        "states": classifier.encoder.states,
+        **{
+            name: getattr(experiment, name)
+            for name in ("max_words", "seeds", "steps", "margin")
+        },
+    }
+    name = f"alone.{experiment.trial}" if experiment.trial else "alone"
+    with one_thread():
+        run_units(name, settings, units, directory=experiment.to)
+
+
+def _explain(setting: _Setting, sentence: EncodedSentence) -> Mapping[str, Any]:
+    classifier, probe = setting.classifier, setting.probe
+    run = run_probe(classifier, probe, [sentence], with_masks=False)
+    (amortised,) = run.keep_probability
+    judged = judge_masks(classifier, sentence.encoding, amortised >= 0.5, probe=probe)
+    found: dict[str, Any] = {
+        "tokens": classifier.tokenizer.convert_ids_to_tokens(
+            list(sentence.encoding.input_ids)
+        ),
+        "amortised": {
+            "kept_share": float(np.mean([mask.kept_share for mask in judged])),
+            "agreement": float(np.mean([mask.is_agreeing for mask in judged])),
+            "keep_probability": amortised.round(4).tolist(),
+        },
+    }
+    for name, baseline in _BASELINES.items():
+        runs = [
+            _refined(setting, sentence, baseline, seed)
+            for seed in range(setting.experiment.seeds)
+        ]
+        found[name] = _figures(runs, amortised)
+    return found
+
+
+def _refined(
+    setting: _Setting, sentence: EncodedSentence, baseline: BaselineChoice, seed: int
+) -> tuple[Refinement, ...]:
+    settings = RefinementSettings(
+        margin=setting.experiment.margin,
+        baseline=baseline,
+        steps=setting.experiment.steps,
+        # The paper's ablation has no trial at the end.
+        is_tightened=False,
+        seed=seed,
+    )
+    return refine(
+        setting.classifier, sentence.encoding, kind="hidden", settings=settings
+    )
+
+
+def _figures(
+    runs: list[tuple[Refinement, ...]], amortised: NDArray[np.float32]
+) -> dict[str, Any]:
+    gates = [np.stack([state.keep_probability for state in run]) for run in runs]
+    states = [state for run in runs for state in run]
+    return {
+        "kept_share": float(np.mean([state.kept_share for state in states])),
+        "agreement": float(np.mean([state.is_agreeing for state in states])),
+        "correlation_of_seeds": _mean_correlation(list(combinations(gates, 2))),
+        "correlation_with_amortised": _mean_correlation(
+            [(found, amortised) for found in gates]
+        ),
+        "keep_probability": gates[0].round(4).tolist(),
+    }
+
+
+def _mean_correlation(
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]],
+) -> float | None:
+    """Return the mean rank correlation; None where gates are all the same."""
+    if any(np.ptp(gates) == 0 for pair in pairs for gates in pair):
+        return None
+    found = [stats.spearmanr(one.ravel(), two.ravel()).statistic for one, two in pairs]
+    return float(np.mean(found))
