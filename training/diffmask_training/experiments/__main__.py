@@ -19,6 +19,10 @@ from diffmask_training.experiments.convergence.experiment import (
     ConvergenceExperiment,
     run_convergence,
 )
+from diffmask_training.experiments.methods.experiment import (
+    MethodsExperiment,
+    run_methods,
+)
 from diffmask_training.experiments.report.document import (
     ReportSettings,
     write_report,
@@ -46,6 +50,7 @@ _COMMANDS: Mapping[str, tuple[type, Callable[[Any], None]]] = {
     "toy-published": (PublishedExperiment, run_published),
     "subsets": (SubsetExperiment, run_subsets),
     "alone": (AloneExperiment, run_alone),
+    "methods": (MethodsExperiment, run_methods),
     "convergence": (ConvergenceExperiment, run_convergence),
     "sentiment": (SentimentExperiment, run_sentiment),
     "report": (ReportSettings, write_report),

@@ -22,6 +22,7 @@ from diffmask_training.experiments.sentiment.sentences import (
     encode_sentences,
     read_sentences,
 )
+from diffmask_training.masking import HARD_MASK_THRESHOLD
 from diffmask_training.probes import Probe
 from diffmask_training.refinement import (
     BaselineChoice,
@@ -123,7 +124,9 @@ def _explain(setting: _Setting, sentence: EncodedSentence) -> Mapping[str, Any]:
     classifier, probe = setting.classifier, setting.probe
     run = run_probe(classifier, probe, [sentence], with_masks=False)
     (amortised,) = run.keep_probability
-    judged = judge_masks(classifier, sentence.encoding, amortised >= 0.5, probe=probe)
+    judged = judge_masks(
+        classifier, sentence.encoding, amortised >= HARD_MASK_THRESHOLD, probe=probe
+    )
     found: dict[str, Any] = {
         "tokens": classifier.tokenizer.convert_ids_to_tokens(
             list(sentence.encoding.input_ids)

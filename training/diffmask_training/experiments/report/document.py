@@ -1,6 +1,7 @@
 """The whole report, and its pictures."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,6 +10,10 @@ from matplotlib.figure import Figure
 from diffmask_training.errors import DataError
 from diffmask_training.experiments.report.alone import alone_section, draw_alone
 from diffmask_training.experiments.report.convergence import convergence_section
+from diffmask_training.experiments.report.methods import (
+    draw_methods,
+    methods_section,
+)
 from diffmask_training.experiments.report.sentiment import (
     draw_example as draw_sentence,
 )
@@ -47,6 +52,12 @@ class ReportSettings:
     to: Path = Path("docs/results")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chapter:
+    text: str
+    pictures: Mapping[str, Figure] = field(default_factory=dict)
+
+
 def write_report(settings: ReportSettings) -> None:
     """Write `RESULTS.md` and its pictures.
 
@@ -55,38 +66,70 @@ def write_report(settings: ReportSettings) -> None:
     """
     directory = settings.to
     files = [read_results(path) for path in sorted(directory.glob("*.json"))]
+    chapters = list(_chapters(files))
+    if not chapters:
+        raise DataError(f"{directory} holds no results; run an experiment first")
+    for chapter in chapters:
+        for name, figure in chapter.pictures.items():
+            _save(figure, directory / f"{name}.svg")
+    text = "\n".join([_HEAD, *(chapter.text for chapter in chapters)]).rstrip() + "\n"
+    (directory / "RESULTS.md").write_text(text, encoding="utf-8")
+
+
+def _chapters(files: list[Results]) -> Iterator[_Chapter]:
     by_name = {file.experiment: file for file in files}
-    sections: list[str] = []
-    pictures: dict[str, Figure] = {}
     toy = by_name.get("toy")
     if toy is not None:
-        others = [
-            by_name[name] for name in ("toy-published", "toy-others") if name in by_name
-        ]
-        sections.append(toy_section(toy, others, tried=_trials(files, "toy")))
-        pictures["figure-3"] = draw_example([toy, *others])
-        pictures["figure-11"] = draw_states(toy)
-    sections += [
-        subsets_section(by_name[name], tried=_trials(files, name))
-        for name in ("subsets-prediction", "subsets-divergence")
-        if name in by_name
-    ]
-    if "alone" in by_name:
-        sections.append(alone_section(by_name["alone"]))
-        pictures["figure-12"] = draw_alone(by_name["alone"])
-    if "convergence" in by_name:
-        sections.append(convergence_section(by_name["convergence"]))
+        yield _toy(toy, by_name, tried=_trials(files, "toy"))
+    for name in ("subsets-prediction", "subsets-divergence"):
+        if name in by_name:
+            yield _Chapter(
+                text=subsets_section(by_name[name], tried=_trials(files, name))
+            )
     for experiment, results in by_name.items():
         if experiment.startswith(_SENTIMENT):
             name = experiment.removeprefix(_SENTIMENT)
-            sections.append(sentiment_section(results, name=name))
-            pictures.update(_sentiment_pictures(results, name))
-    if not sections:
-        raise DataError(f"{directory} holds no results; run an experiment first")
-    for name, figure in pictures.items():
-        _save(figure, directory / f"{name}.svg")
-    text = "\n".join([_HEAD, *sections]).rstrip() + "\n"
-    (directory / "RESULTS.md").write_text(text, encoding="utf-8")
+            yield _Chapter(
+                text=sentiment_section(results, name=name),
+                pictures=_sentiment_pictures(results, name),
+            )
+    for name, chapter in _OTHERS.items():
+        if name in by_name:
+            yield chapter(by_name[name])
+
+
+def _toy(
+    toy: Results, by_name: Mapping[str, Results], *, tried: list[Results]
+) -> _Chapter:
+    others = [
+        by_name[name] for name in ("toy-published", "toy-others") if name in by_name
+    ]
+    pictures = {
+        "figure-3": draw_example([toy, *others]),
+        "figure-11": draw_states(toy),
+    }
+    return _Chapter(text=toy_section(toy, others, tried=tried), pictures=pictures)
+
+
+def _alone(results: Results) -> _Chapter:
+    pictures = {"figure-12": draw_alone(results)}
+    return _Chapter(text=alone_section(results), pictures=pictures)
+
+
+def _methods(results: Results) -> _Chapter:
+    pictures = {"figure-13": draw_methods(results)}
+    return _Chapter(text=methods_section(results), pictures=pictures)
+
+
+def _convergence(results: Results) -> _Chapter:
+    return _Chapter(text=convergence_section(results))
+
+
+_OTHERS: Mapping[str, Callable[[Results], _Chapter]] = {
+    "alone": _alone,
+    "methods": _methods,
+    "convergence": _convergence,
+}
 
 
 def _sentiment_pictures(results: Results, name: str) -> dict[str, Figure]:

@@ -4,18 +4,18 @@ Source: De Cao et al. 2020, appendix C.1; weights, starting values and the form 
 loss from the authors' code.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor
 from torch.nn import functional
 
+from diffmask_training.experiments import noise
 from diffmask_training.experiments.toy.model import CountingModel
 from diffmask_training.experiments.toy.task import Items, is_queried
 
 _BATCH = 20_000
-_LEARNING_RATE = 0.1
 
 
 def exact_erasure(items: Items) -> Tensor:
@@ -101,23 +101,22 @@ def schulz(
     others = model.hidden_states(train_items)[state_index]
     # Statistics are those of a position; padding counts among them, as in the source.
     width = states.shape[1]
-    mean, scale = others.mean(dim=0)[:width], others.std(dim=0)[:width] + 1e-8
 
-    def loss(logit: Tensor) -> Tensor:
-        share = torch.sigmoid(logit).unsqueeze(-1)
-        noise = _normal(states.shape, generator) * scale * (1 - share)
-        noisy = share * states + (1 - share) * mean + noise
-        masked = model.run_from(items, state_index, noisy)
-        error = functional.binary_cross_entropy_with_logits(
-            masked, items.labels.float()
-        )
-        # KL of two normal distributions whose scales have the ratio 1 - share.
-        kept_square = (share * (states - mean) / scale).square()
-        ratio = (1 - share).clamp(min=1e-8)
-        information = ((ratio.square() + kept_square - 1) / 2 - ratio.log()).mean(-1)
-        return error + weight * (information * items.attention_mask).mean()
+    def error(noisy: Tensor) -> Tensor:
+        logits = model.run_from(items, state_index, noisy)
+        labels = items.labels.float()
+        return functional.binary_cross_entropy_with_logits(logits, labels)
 
-    return torch.sigmoid(_minimised(loss, items, start=5.0, num_steps=num_steps))
+    return noise.schulz(
+        states,
+        items.attention_mask,
+        error=error,
+        mean=others.mean(dim=0)[:width],
+        scale=others.std(dim=0)[:width] + 1e-8,
+        num_steps=num_steps,
+        generator=generator,
+        weight=weight,
+    )
 
 
 def guan(
@@ -144,34 +143,11 @@ def guan(
 
     Source: Guan et al. 2019.
     """
-    states = model.hidden_states(items)[state_index]
-    original = model(items)
-
-    def loss(logit: Tensor) -> Tensor:
-        scale = functional.softplus(logit)
-        noise = _normal(states.shape, generator) * scale.unsqueeze(-1)
-        change = model.run_from(items, state_index, states + noise) - original
-        # The entropy of a normal distribution, but for a constant.
-        entropy = (scale.log() * items.attention_mask).sum(dim=-1).mean()
-        objective: Tensor = change.square().mean() - weight * entropy
-        return objective
-
-    logit = _minimised(loss, items, start=-5.0, num_steps=num_steps)
-    scale: Tensor = functional.softplus(logit)
-    return scale.reciprocal()
-
-
-def _minimised(
-    loss: Callable[[Tensor], Tensor], items: Items, *, start: float, num_steps: int
-) -> Tensor:
-    logit = torch.full(items.digits.shape, start, requires_grad=True)
-    optimizer = torch.optim.RMSprop([logit], lr=_LEARNING_RATE, centered=True)
-    for _ in range(num_steps):
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss(logit))
-        optimizer.step()
-    return logit.detach()
-
-
-def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator)
+    return noise.guan(
+        model.hidden_states(items)[state_index],
+        items.attention_mask,
+        run=partial(model.run_from, items, state_index),
+        num_steps=num_steps,
+        generator=generator,
+        weight=weight,
+    )
