@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from diffmask_service.bundle import Bundle
 from diffmask_service.core.batching import BatchPolicy, PaddedBatches, UnpaddedBatches
+from diffmask_service.core.conditions import check_condition, is_met
 from diffmask_service.core.decoding import Reading
 from diffmask_service.core.explaining import explain_text, masks_to_verify, verify
 from diffmask_service.core.selection import Selection, select
@@ -46,6 +47,7 @@ class _Answered:
     """One text after its first run and its verifying runs."""
 
     ran: Ran
+    selection: Selection
     masks: tuple[Float32Array, ...]
     verified: tuple[Ran, ...]
 
@@ -206,6 +208,10 @@ class Engine:
             model = self._description
             check_inputs(inputs, self._limits, takes_pairs=model.takes_pairs)
             selection = select(options, model.states)
+            if options.explain_when is not None:
+                check_condition(
+                    options.explain_when, task=model.task, labels=model.labels
+                )
             self._door.admit(turn, num_texts=len(inputs))
             runs = 1 + len(selection.verify_index)
             permit = self._take(inputs, runs=runs)
@@ -258,10 +264,15 @@ class Engine:
         *,
         tokenize_seconds: float,
     ) -> Reply:
-        answered = await _all([self._run(text, selection, turn) for text in texts])
+        answered = await _all(
+            [
+                self._run(*each, selection, turn)
+                for each in zip(inputs, texts, strict=True)
+            ]
+        )
         explanations, decode_seconds = await self._off_loop(
             lambda: [
-                self._decode(*each, selection)
+                self._decode(*each, is_left_out=each[2].selection is not selection)
                 for each in zip(inputs, texts, answered, strict=True)
             ]
         )
@@ -281,10 +292,22 @@ class Engine:
         )
 
     async def _run(
-        self, text: TokenizedText, selection: Selection, turn: Turn
+        self,
+        text: TextInput,
+        tokenized: TokenizedText,
+        selection: Selection,
+        turn: Turn,
     ) -> _Answered:
-        row = Row(input_ids=text.input_ids, token_type_ids=text.token_type_ids)
+        row = Row(
+            input_ids=tokenized.input_ids, token_type_ids=tokenized.token_type_ids
+        )
         ran = await self._submit(row, selection.fetches, turn)
+        condition = selection.options.explain_when
+        if condition is not None and selection.explains:
+            logits = ran.outputs.logits[0]
+            reading = Reading(logits=logits, text=text, tokenized=tokenized)
+            if not is_met(condition, self._decoder.decode(reading)):
+                selection = selection.prediction_alone()
         masks: tuple[Float32Array, ...] = ()
         if ran.outputs.input_gates is not None:
             masks = masks_to_verify(
@@ -295,7 +318,9 @@ class Engine:
         verified = await _all(
             [self._submit(replace(row, keep=m), ("logits",), turn) for m in masks]
         )
-        return _Answered(ran=ran, masks=masks, verified=tuple(verified))
+        return _Answered(
+            ran=ran, selection=selection, masks=masks, verified=tuple(verified)
+        )
 
     def _submit(
         self, row: Row, fetches: tuple[str, ...], turn: Turn
@@ -313,9 +338,10 @@ class Engine:
         text: TextInput,
         tokenized: TokenizedText,
         answered: _Answered,
-        selection: Selection,
+        *,
+        is_left_out: bool,
     ) -> Explanation:
-        outputs = answered.ran.outputs
+        outputs, selection = answered.ran.outputs, answered.selection
         input_gates, hidden_gates = outputs.input_gates, outputs.hidden_gates
         reading = Reading(logits=outputs.logits[0], text=text, tokenized=tokenized)
         explanation = explain_text(
@@ -327,6 +353,7 @@ class Engine:
         )
         explanation = replace(
             explanation,
+            is_left_out=is_left_out,
             verifications=verify(
                 reading,
                 answered.masks,
