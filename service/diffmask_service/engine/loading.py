@@ -26,7 +26,11 @@ from diffmask_service.core.values import (
     ModelIdentity,
     Task,
 )
-from diffmask_service.engine.selftest import check_selftest, is_exact_in_groups
+from diffmask_service.engine.selftest import (
+    check_selftest,
+    check_vocabulary,
+    is_exact_in_groups,
+)
 from diffmask_service.engine.session import Row, Session
 from diffmask_service.engine.tokenizer import TextTokenizer
 from diffmask_service.errors import BundleError
@@ -89,6 +93,7 @@ def load(bundle: Bundle, *, precision: str | None) -> Loaded:
         session,
         compare_values=name == manifest.default_graph,
     )
+    check_vocabulary(rows[0], tokenizer, session)
     return Loaded(
         description=_describe(bundle, precision=name),
         tokenizer=tokenizer,
