@@ -1,19 +1,21 @@
 """The composition root: builds every part in order and takes them down in reverse."""
 
 import asyncio
+import functools
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
 from diffmask_service.bundle import read_bundle
 from diffmask_service.config import ServiceConfig
 from diffmask_service.engine import Engine, EngineLimits
-from diffmask_service.repository import Repository
+from diffmask_service.repository import ModelFolder, OneBundle, Repository, watch
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
@@ -56,7 +58,7 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    engine: Engine
+    repository: Repository
     health: HealthServicer
     server: grpc.aio.Server
     metrics: MetricsServer
@@ -88,58 +90,62 @@ def open_engine(
 
 
 async def serve(
-    config: ServiceConfig, *, on_ready: Callable[[Addresses], None] | None = None
+    config: ServiceConfig,
+    *,
+    on_ready: Callable[[Addresses], None] | None = None,
+    repository: Repository | None = None,
 ) -> None:
     """Serve until the process is told to stop, then finish what was taken.
 
-    SIGTERM and SIGINT begin the stop: health says so first, new requests are refused,
-    those in progress are answered within `drain_seconds`.
+    The server listens before its models are loaded, so that probes can tell a server
+    that loads from one that hangs. SIGHUP has the models looked at again. SIGTERM and
+    SIGINT begin the stop: health says so first, new requests are refused, those in
+    progress are answered within `drain_seconds`.
 
     Args:
         config: Settings.
         on_ready: Told where the server listens, once it answers.
+        repository: What to serve; None for what the settings name.
 
     Raises:
-        BundleError: The bundle cannot be used.
+        BundleError: No bundle can be used.
         StartError: A port is taken or a dependency is missing.
     """
-    stop = asyncio.Event()
-    with _stop_on_signal(stop):
-        parts = await _start(config)
+    stop, look = asyncio.Event(), asyncio.Event()
+    with _set_on_signal(
+        {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: look}
+    ):
+        parts = await _listen(config, repository)
         try:
-            parts.engine.on_readiness(parts.health.set_ready)
+            if await _until(stop, parts.repository.start()):
+                return
+            _follow(parts.repository, parts.health)
             _LOG.info("ready on %s", parts.addresses.grpc_target)
             if on_ready is not None:
                 on_ready(parts.addresses)
-            await stop.wait()
+            watching = watch(parts.repository, look, poll_seconds=config.poll_seconds)
+            await _until(stop, watching)
         finally:
             await _stop(parts, drain_seconds=config.drain_seconds)
 
 
-async def _start(config: ServiceConfig) -> _Parts:
+async def _listen(config: ServiceConfig, repository: Repository | None) -> _Parts:
     if config.host not in _LOOPBACK:
         _LOG.warning(
             "listening on %s without encryption or authentication; keep strangers out",
             config.host,
         )
     telemetry = Telemetry()
-    engine = await asyncio.to_thread(
-        open_engine,
-        config.bundle,
-        precision=config.precision or None,
-        limits=config.engine_limits,
-        telemetry=telemetry,
-    )
+    repository = repository or build_repository(config, telemetry)
     settings = GrpcSettings(
         host=config.host,
         port=config.grpc_port,
         max_message_bytes=config.max_message_bytes,
         has_reflection=config.reflection,
     )
-    health = HealthServicer({SERVICE.full_name, engine.description.identity.id})
-    server = build_server(
-        Repository([engine]), health, telemetry=telemetry, settings=settings
-    )
+    health = HealthServicer({SERVICE.full_name})
+    repository.subscribe(health.set_model_ready)
+    server = build_server(repository, health, telemetry=telemetry, settings=settings)
     metrics = None
     try:
         grpc_port = bind(server, settings)
@@ -151,10 +157,10 @@ async def _start(config: ServiceConfig) -> _Parts:
         if metrics is not None:
             metrics.stop()
         await server.stop(None)
-        engine.close()
+        repository.close()
         raise
     return _Parts(
-        engine=engine,
+        repository=repository,
         health=health,
         server=server,
         metrics=metrics,
@@ -164,30 +170,75 @@ async def _start(config: ServiceConfig) -> _Parts:
     )
 
 
+def build_repository(config: ServiceConfig, telemetry: Telemetry) -> Repository:
+    """Return the repository that the settings describe, with nothing loaded yet.
+
+    Args:
+        config: Settings.
+        telemetry: Where its engines count.
+    """
+    if config.repository != Path():
+        source: ModelFolder | OneBundle = ModelFolder(config.repository)
+    else:
+        source = OneBundle(config.bundle)
+    return Repository(
+        source=source,
+        open_engine=functools.partial(
+            Engine.open,
+            limits=config.engine_limits,
+            telemetry=telemetry,
+            precision=config.precision or None,
+        ),
+        max_versions=config.max_versions,
+    )
+
+
+def _follow(repository: Repository, health: HealthServicer) -> None:
+    # The server as a whole is ready once all that can be loaded is, and some of it
+    # answers.
+    def follow(_name: str, _version: str, _is_ready: bool) -> None:  # noqa: FBT001
+        health.set_ready(repository.is_ready)
+
+    repository.subscribe(follow)
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Work until it is done or the process is told to stop; return which it was."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+        return stop.is_set()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+
+
 async def _stop(parts: _Parts, *, drain_seconds: float) -> None:
     _LOG.info("stopping")
     loop = asyncio.get_running_loop()
     began = loop.time()
     # Draining tells health first, then refuses new requests.
-    if not await parts.engine.drain(drain_seconds):
+    if not await parts.repository.drain(drain_seconds):
         _LOG.warning("requests were still in progress after %s s", drain_seconds)
     parts.health.close()
     await asyncio.sleep(min(_LAME_DUCK_SECONDS, drain_seconds))
     # Answers that are written but not yet sent get what is left of the time.
     await parts.server.stop(max(1.0, drain_seconds - (loop.time() - began)))
     parts.metrics.stop()
-    parts.engine.close()
+    parts.repository.close()
     _LOG.info("stopped")
 
 
 @contextmanager
-def _stop_on_signal(stop: asyncio.Event) -> Iterator[None]:
+def _set_on_signal(events: Mapping[signal.Signals, asyncio.Event]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, stop.set)
+    for number, event in events.items():
+        loop.add_signal_handler(number, event.set)
     try:
         yield
     finally:
-        for number in signals:
+        for number in events:
             loop.remove_signal_handler(number)

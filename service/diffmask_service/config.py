@@ -43,7 +43,32 @@ class ServiceConfig:
     """Everything that can be set, each with its meaning and trade-off in the source."""
 
     bundle: Path = _setting(  # noqa: RUF009 - a field, made once
-        "Directory of the bundle to serve; there is no default.", default=Path()
+        "Directory of the bundle to serve, if it is one; there is no default.",
+        default=Path(),
+    )
+    repository: Path = _setting(  # noqa: RUF009 - a field, made once
+        "Folder of the bundles to serve, if they are several, as MODEL/VERSION with the"
+        " version's number; there is no default. On SIGHUP it is looked at again.",
+        default=Path(),
+    )
+    max_versions: int = _setting(
+        "Versions of each model that stay loaded, the highest first. With more, callers"
+        " may name an older one; each takes the memory of a model.",
+        default=1,
+        at_least=1,
+        at_most=64,
+    )
+    poll_seconds: float = _setting(
+        "Time between two looks for new versions, seconds; 0 for none but on SIGHUP."
+        " Put versions in place by renaming, or they are seen half written.",
+        default=0.0,
+        at_least=0.0,
+        at_most=86_400.0,
+    )
+    model_control: bool = _setting(
+        "Whether callers may have models loaded and unloaded. Whoever reaches the port"
+        " can then take a model out of service.",
+        default=False,
     )
     precision: str = _setting(
         "Which of the bundle's graphs to run; empty for the bundle's choice. Lower"
@@ -218,7 +243,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         parser: Where the flags go; an absent flag leaves no attribute.
     """
     for setting in fields(ServiceConfig):
-        default = "none" if setting.name == "bundle" else setting.default
+        default = "none" if setting.default == Path() else setting.default
         meaning = setting.metadata["meaning"]
         parser.add_argument(
             "--" + setting.name.replace("_", "-"),
@@ -258,9 +283,9 @@ def read_config(
             values[setting.name] = _parse(setting, text)
         except ValueError as error:
             problems.append(f"{source}: {error}")
-    if not problems and values.get("bundle", Path()) == Path():
-        problems.append("--bundle: is missing; name the directory of a bundle")
     problems += _contradictions(values)
+    if not problems:
+        problems = _check_place(values)
     if problems:
         raise StartError("wrong settings:\n  " + "\n  ".join(problems))
     return ServiceConfig(**values)
@@ -302,6 +327,20 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
             f" {value('min_retry_seconds')} > {value('max_retry_seconds')}"
         )
     return problems
+
+
+def _check_place(values: Mapping[str, Any]) -> list[str]:
+    is_one, is_many = (
+        values.get(name, Path()) != Path() for name in ("bundle", "repository")
+    )
+    if is_one and is_many:
+        return ["--bundle: and --repository are both given; serve one of them"]
+    if not is_one and not is_many:
+        return [
+            "--bundle: is missing; name the directory of a bundle, or with --repository"
+            " a folder of several"
+        ]
+    return []
 
 
 def _parse(setting: Field[Any], text: str) -> Any:

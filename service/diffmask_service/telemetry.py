@@ -7,7 +7,8 @@ Gate openness is a pair of counters, a sum and a count, so that replicas add up.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -41,6 +42,7 @@ STAGES = ("tokenize", "queue", "infer", "decode")
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _NATS = (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3)
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -65,6 +67,22 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(format=LOG_FORMAT, level=level)
 
 
+class _Families(CollectorRegistry):
+    """A registry that makes each metric once, however many models share it."""
+
+    def __init__(self) -> None:
+        super().__init__(auto_describe=True)
+        self._made: dict[str, Any] = {}
+
+    def get(
+        self, kind: Callable[..., _Metric], name: str, *details: Any, **more: Any
+    ) -> _Metric:
+        if name not in self._made:
+            self._made[name] = kind(name, *details, registry=self, **more)
+        made: _Metric = self._made[name]
+        return made
+
+
 class Telemetry:
     """All metrics of one server.
 
@@ -73,7 +91,7 @@ class Telemetry:
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry(auto_describe=True)
+        self.registry = _Families()
         registry = self.registry
         grpc_labels = ("grpc_type", "grpc_service", "grpc_method")
         self._grpc_started = Counter(
@@ -130,7 +148,7 @@ class Telemetry:
         states: Sequence[str],
         threshold: float,
     ) -> "ModelTelemetry":
-        """Make the series of one model, at zero; once for each model id.
+        """Make the series of one model, at zero, or find them again.
 
         Args:
             identity: Which model.
@@ -154,7 +172,7 @@ class ModelTelemetry:
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        registry: _Families,
         identity: ModelIdentity,
         *,
         states: Sequence[str],
@@ -163,20 +181,20 @@ class ModelTelemetry:
         self._threshold = threshold
         self._request = _RequestMetrics(registry, identity.id)
         self._gates = _GateMetrics(registry, identity.id, states)
-        info = Gauge(
+        info = registry.get(
+            Gauge,
             "diffmask_model_info",
             "Always 1; the labels say which model is served.",
             ("model", "version", "digest", "precision"),
-            registry=registry,
         )
         info.labels(
             identity.id, identity.version, identity.digest, identity.precision
         ).set(1)
-        self._ready = Gauge(
+        self._ready = registry.get(
+            Gauge,
             "diffmask_model_ready",
             "1 while the model answers requests.",
             ("model",),
-            registry=registry,
         ).labels(identity.id)
 
     def set_ready(self, *, is_ready: bool) -> None:
@@ -255,26 +273,24 @@ class ModelTelemetry:
 
 
 class _RequestMetrics:
-    def __init__(self, registry: CollectorRegistry, model: str) -> None:
+    def __init__(self, registry: _Families, model: str) -> None:
         def counter(name: str, meaning: str) -> Counter:
-            metric = Counter(name, meaning, ("model",), registry=registry)
+            metric = registry.get(Counter, name, meaning, ("model",))
             return metric.labels(model)
 
         def counters(
             name: str, meaning: str, label: str, values: Sequence[str]
         ) -> dict[str, Counter]:
-            metric = Counter(name, meaning, ("model", label), registry=registry)
+            metric = registry.get(Counter, name, meaning, ("model", label))
             return {value: metric.labels(model, value) for value in values}
 
         def gauge(name: str, meaning: str) -> Gauge:
-            return Gauge(name, meaning, ("model",), registry=registry).labels(model)
+            return registry.get(Gauge, name, meaning, ("model",)).labels(model)
 
         def histogram(
             name: str, meaning: str, buckets: Sequence[float] = _SECONDS
         ) -> Histogram:
-            metric = Histogram(
-                name, meaning, ("model",), buckets=buckets, registry=registry
-            )
+            metric = registry.get(Histogram, name, meaning, ("model",), buckets=buckets)
             return metric.labels(model)
 
         self.requests = counters(
@@ -326,12 +342,10 @@ class _GateSeries:
 
 
 class _GateMetrics:
-    def __init__(
-        self, registry: CollectorRegistry, model: str, states: Sequence[str]
-    ) -> None:
+    def __init__(self, registry: _Families, model: str, states: Sequence[str]) -> None:
         def counter(name: str, meaning: str) -> Counter:
             labels = ("model", "kind", "state")
-            return Counter(name, meaning, labels, registry=registry)
+            return registry.get(Counter, name, meaning, labels)
 
         openness = counter(
             "diffmask_gate_openness_total",
@@ -355,19 +369,19 @@ class _GateMetrics:
             ]
             for kind in GateKind
         }
-        verifications = Counter(
+        verifications = registry.get(
+            Counter,
             "diffmask_verifications_total",
             "Masks verified, by whether the label stayed the same.",
             ("model", "is_agreeing"),
-            registry=registry,
         )
         self.agreement = {
             key: verifications.labels(model, key) for key in ("true", "false")
         }
-        self.divergence = Histogram(
+        self.divergence = registry.get(
+            Histogram,
             "diffmask_verification_divergence_nats",
             "Divergence of the masked from the full prediction, nats.",
             ("model",),
             buckets=_NATS,
-            registry=registry,
         ).labels(model)

@@ -67,6 +67,12 @@ def test_a_missing_bundle_is_named() -> None:
         read_config({}, {})
 
 
+def test_a_repository_stands_in_for_a_bundle() -> None:
+    assert read_config({"repository": "models"}, {}).repository == Path("models")
+    with pytest.raises(StartError, match="--repository are both given"):
+        read_config({"repository": "models"}, {"DIFFMASK_BUNDLE": "b"})
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("true", True), ("ON", True), ("0", False), ("no", False)]
 )

@@ -34,11 +34,13 @@ class ServerProcess:
         return self.process.returncode, log
 
 
-def launch(bundle: Path, **flags: object) -> subprocess.Popen[str]:
+def launch(bundle: Path | None, **flags: object) -> subprocess.Popen[str]:
     """Start a server on ports that the system chooses, and do not wait for it."""
     settings = {"bundle": bundle, "grpc_port": 0, "metrics_port": 0} | flags
     arguments = [
-        f"--{name.replace('_', '-')}={value}" for name, value in settings.items()
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in settings.items()
+        if value is not None
     ]
     environment = {k: v for k, v in os.environ.items() if k[:9] != "DIFFMASK_"}
     return subprocess.Popen(
@@ -51,7 +53,7 @@ def launch(bundle: Path, **flags: object) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def running_server(bundle: Path, **flags: object) -> Iterator[ServerProcess]:
+def running_server(bundle: Path | None, **flags: object) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and see that it is gone afterwards."""
     process = launch(bundle, **flags)
     try:

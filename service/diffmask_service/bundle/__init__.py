@@ -9,6 +9,8 @@ from diffmask_service.bundle.archive import (
     Bundle,
     check_target,
     read_bundle,
+    read_bundle_in,
+    read_manifest_in,
     write_bundle,
 )
 from diffmask_service.bundle.graph import check_graph, cut_graph, prediction_outputs
@@ -23,7 +25,9 @@ from diffmask_service.bundle.manifest import (
     ReferenceDistribution,
     TaskName,
     ValueDefinition,
+    parse_manifest,
 )
+from diffmask_service.bundle.plain_files import Facts, PlainFolder, open_folder
 from diffmask_service.bundle.selftest import SelfTest, SelfTestCase
 from diffmask_service.bundle.training_report import (
     FitVerdict,
@@ -34,12 +38,14 @@ from diffmask_service.core.spans import best_span
 
 __all__ = [
     "Bundle",
+    "Facts",
     "FitVerdict",
     "GateDefinition",
     "Graph",
     "GraphFidelity",
     "Manifest",
     "Parity",
+    "PlainFolder",
     "Precision",
     "ProbeReport",
     "Provenance",
@@ -53,7 +59,11 @@ __all__ = [
     "check_graph",
     "check_target",
     "cut_graph",
+    "open_folder",
+    "parse_manifest",
     "prediction_outputs",
     "read_bundle",
+    "read_bundle_in",
+    "read_manifest_in",
     "write_bundle",
 ]

@@ -4,9 +4,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from diffmask_service.bundle.manifest import (
     File,
@@ -14,6 +14,7 @@ from diffmask_service.bundle.manifest import (
     Precision,
     parse_manifest,
 )
+from diffmask_service.bundle.plain_files import PlainFolder, open_folder
 from diffmask_service.bundle.selftest import SelfTest, parse_selftest
 from diffmask_service.errors import BundleError, DigestMismatch
 
@@ -22,6 +23,14 @@ SELFTEST = "selftest.json"
 TOKENIZER = "tokenizer.json"
 CARD = "README.md"
 _REQUIRED = (SELFTEST, TOKENIZER, CARD)
+_MAX_MANIFEST_BYTES = 8 << 20
+# A graph over 2 GiB cannot be one file: protobuf ends there.
+_MAX_BYTES_BY_SUFFIX: Mapping[str, int] = {
+    ".json": 128 << 20,
+    ".md": 1 << 20,
+    ".onnx": (2 << 30) - 1,
+    ".txt": 1 << 20,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,32 +74,51 @@ def read_bundle(directory: Path) -> Bundle:
         directory: The bundle.
 
     Raises:
-        BundleError: A file is missing or the self-test is malformed.
+        BundleError: A file is missing, is not plain or not wanted, or the self-test is
+            malformed.
         ManifestError: The manifest holds a wrong value.
         SchemaVersionError: It was written under a later schema.
         DigestMismatch: A file is not the exported one.
     """
-    if not directory.is_dir():
-        raise BundleError(f"{directory}: no such directory; name a bundle's directory")
-    raw = _read(directory / MANIFEST)
+    with open_folder(directory) as folder:
+        return read_bundle_in(folder)
+
+
+def read_bundle_in(folder: PlainFolder) -> Bundle:
+    """Read the bundle in an open folder; otherwise like `read_bundle`.
+
+    Args:
+        folder: Of the bundle.
+    """
+    raw = read_manifest_in(folder)
     manifest = parse_manifest(raw)
     needed = {*_REQUIRED, *(graph.file for graph in manifest.graphs.values())}
-    unlisted = needed - set(manifest.files)
-    if unlisted:
+    unvouched = needed - set(manifest.files)
+    if unvouched:
         raise BundleError(
-            f"{directory}: manifest.json gives no digest for {min(unlisted)};"
-            " export the bundle again"
+            f"manifest.json gives no digest for {min(unvouched)}; export the bundle"
+            " again"
         )
-    files = {
-        name: _verified(directory / name, name, file)
-        for name, file in manifest.files.items()
-    }
+    _refuse_strangers(folder, manifest)
+    files = {name: _verified(folder, name, file) for name, file in _files(manifest)}
     return Bundle(
         manifest=manifest,
         digest=hashlib.sha256(raw).hexdigest(),
         selftest=parse_selftest(files[SELFTEST]),
         files=files,
     )
+
+
+def read_manifest_in(folder: PlainFolder) -> bytes:
+    """Return the bytes of `manifest.json`, unchecked.
+
+    Args:
+        folder: Of the bundle.
+
+    Raises:
+        BundleError: It is missing, too large or no plain file.
+    """
+    return folder.read(MANIFEST, max_bytes=_MAX_MANIFEST_BYTES)
 
 
 def write_bundle(
@@ -166,19 +194,29 @@ def _describe(content: bytes) -> File:
     return File(sha256=hashlib.sha256(content).hexdigest(), num_bytes=len(content))
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read ({error.strerror}); export the bundle again"
-        ) from error
+def _files(manifest: Manifest) -> Iterator[tuple[str, File]]:
+    for name, file in manifest.files.items():
+        suffix = PurePath(name).suffix
+        if suffix not in _MAX_BYTES_BY_SUFFIX:
+            raise BundleError(
+                f"{name}: is of a kind that no bundle holds; allowed are"
+                f" {', '.join(_MAX_BYTES_BY_SUFFIX)}"
+            )
+        yield name, file
 
 
-def _verified(path: Path, name: str, file: File) -> bytes:
-    if path.is_symlink():
-        raise BundleError(f"{path}: is a link; a bundle holds plain files only")
-    content = _read(path)
+def _refuse_strangers(folder: PlainFolder, manifest: Manifest) -> None:
+    # Nothing of it would be read; but nobody should take it for a part of the bundle.
+    for name in folder.names():
+        if name != MANIFEST and name not in manifest.files and name[0] != ".":
+            raise BundleError(
+                f"{name!r}: is not listed in manifest.json; remove it, or export the"
+                " bundle again"
+            )
+
+
+def _verified(folder: PlainFolder, name: str, file: File) -> bytes:
+    content = folder.read(name, max_bytes=_MAX_BYTES_BY_SUFFIX[PurePath(name).suffix])
     if _describe(content) != file:
         raise DigestMismatch(
             f"{name}: its bytes are not the exported ones (expected"

@@ -5,15 +5,13 @@ from typing import TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 from onnx.utils import Extractor
 
 from diffmask_service.bundle.manifest import Manifest, TaskName
+from diffmask_service.bundle.self_contained import check_self_contained
 from diffmask_service.errors import GraphError
 
-# The standard operators and ONNX Runtime's own fused ones; nothing that a library
-# loaded at run time would have to bring.
-_DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 _INPUT_TYPES = {
     "input_ids": TensorProto.INT64,
     "attention_mask": TensorProto.INT64,
@@ -51,9 +49,7 @@ def check_graph(content: bytes, manifest: Manifest, name: str) -> ModelProto:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise GraphError(f"{name}: not an ONNX graph") from error
-    _check_self_contained(model.graph, name)
-    for function in model.functions:
-        raise GraphError(f"{name}: holds the local function {function.name!r}")
+    check_self_contained(model, name)
     states = len(manifest.states)
     inputs: _Shapes = dict.fromkeys(manifest.inputs, ("batch", "tokens"))
     unknown = set(inputs) - set(_INPUT_TYPES)
@@ -95,40 +91,6 @@ def _prediction_shape(manifest: Manifest) -> tuple[str | int, ...]:
             return ("batch", "tokens", len(manifest.labels))
         case _:
             return ("batch", len(manifest.labels))
-
-
-def _check_self_contained(graph: GraphProto, name: str) -> None:
-    for tensor in graph.initializer:
-        _check_tensor(tensor, name)
-    if graph.sparse_initializer:
-        raise GraphError(f"{name}: holds sparse tensors")
-    for node in graph.node:
-        if node.domain not in _DOMAINS:
-            raise GraphError(
-                f"{name}: operator {node.op_type!r} of domain {node.domain!r} is not"
-                " allowed; only ONNX and ONNX Runtime operators are"
-            )
-        for attribute in node.attribute:
-            _check_attribute(attribute, name)
-
-
-def _check_attribute(attribute: AttributeProto, name: str) -> None:
-    if attribute.HasField("t"):
-        _check_tensor(attribute.t, name)
-    for tensor in attribute.tensors:
-        _check_tensor(tensor, name)
-    if attribute.HasField("g"):
-        _check_self_contained(attribute.g, name)
-    for graph in attribute.graphs:
-        _check_self_contained(graph, name)
-
-
-def _check_tensor(tensor: TensorProto, name: str) -> None:
-    if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
-        raise GraphError(
-            f"{name}: tensor {tensor.name!r} lies in another file; a bundle's graph"
-            " holds its own data"
-        )
 
 
 def _check_values(

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from diffmask_service.bundle.strict_json import parse_json
 from diffmask_service.bundle.training_report import (
     Count,
     ProbeReport,
@@ -41,6 +42,8 @@ _NUM_LABELS_BY_TASK: Mapping[TaskName, tuple[int, float]] = {
 
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 _FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+# What a caller is shown, or asks for.
+_Label = Annotated[str, msgspec.Meta(max_length=1024)]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
@@ -227,11 +230,11 @@ class Manifest:
     id: _Name
     version: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")]
     task: TaskName = "text_classification"
-    labels: tuple[str, ...]
-    max_tokens: Annotated[int, msgspec.Meta(ge=3)]
+    labels: Annotated[tuple[_Label, ...], msgspec.Meta(max_length=65_536)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=3, le=65_536)]
     takes_pairs: bool
-    inputs: tuple[str, ...]
-    states: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    inputs: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)]
+    states: Annotated[tuple[_Label, ...], msgspec.Meta(min_length=1, max_length=1024)]
     gates: GateDefinition = field(default_factory=GateDefinition)
     padding: Literal["any", "right"]
     graphs: Mapping[Precision, Graph]
@@ -242,10 +245,12 @@ class Manifest:
     macro_f1: Share | None
     scores: Mapping[str, float] = field(default_factory=dict)
     value: ValueDefinition | None = None
-    max_answer_tokens: Annotated[int, msgspec.Meta(ge=1)] = 30
+    max_answer_tokens: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 30
     reference: Mapping[Literal["input", "hidden"], ReferenceDistribution]
     provenance: Provenance
-    files: Mapping[_FileName, File] = field(default_factory=dict)
+    files: Annotated[Mapping[_FileName, File], msgspec.Meta(max_length=64)] = field(
+        default_factory=dict
+    )
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -291,8 +296,8 @@ def parse_manifest(raw: bytes) -> Manifest:
         SchemaVersionError: It was written under a later schema.
     """
     try:
-        header = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        header = parse_json(raw)
+    except ValueError as error:
         raise ManifestError(f"not valid JSON ({error})", path="$") from error
     version = header.get("schema_version") if isinstance(header, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:

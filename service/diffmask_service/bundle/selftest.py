@@ -1,9 +1,11 @@
 """The self-test: a few texts and the values that the default graph must give."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
+from diffmask_service.bundle.strict_json import parse_json
 from diffmask_service.errors import BundleError
 
 
@@ -34,12 +36,13 @@ class SelfTest:
     """Cases and how far a processor of another make may stray.
 
     Attributes:
-        tolerance: Largest absolute difference of any logit or gate.
-        cases: At least one.
+        tolerance: Largest absolute difference of any logit or gate, in [0, 0.1]: more
+            would pass what is broken.
+        cases: At least one and at most 256.
     """
 
-    tolerance: float
-    cases: tuple[SelfTestCase, ...]
+    tolerance: Annotated[float, msgspec.Meta(ge=0.0, le=0.1)]
+    cases: Annotated[tuple[SelfTestCase, ...], msgspec.Meta(max_length=256)]
 
     def to_json(self) -> bytes:
         """Return the self-test as JSON."""
@@ -56,8 +59,8 @@ def parse_selftest(raw: bytes) -> SelfTest:
         BundleError: It is malformed or holds no case.
     """
     try:
-        selftest = msgspec.json.decode(raw, type=SelfTest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        selftest = msgspec.convert(parse_json(raw), SelfTest)
+    except ValueError as error:
         raise BundleError(f"selftest.json: {error}") from error
     if not selftest.cases:
         raise BundleError("selftest.json: holds no cases; export the bundle again")

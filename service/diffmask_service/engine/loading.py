@@ -28,7 +28,11 @@ from diffmask_service.core.values import (
 )
 from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.limits import Device
-from diffmask_service.engine.selftest import check_selftest, is_exact_in_groups
+from diffmask_service.engine.selftest import (
+    check_selftest,
+    check_vocabulary,
+    is_exact_in_groups,
+)
 from diffmask_service.engine.session import Session
 from diffmask_service.engine.tokenizer import TextTokenizer
 from diffmask_service.errors import BundleError, StartError
@@ -93,6 +97,7 @@ def load(bundle: Bundle, *, precision: str | None, device: Device = "auto") -> L
         session,
         compare_values=name == manifest.default_graph,
     )
+    check_vocabulary(rows[0], tokenizer, session)
     return Loaded(
         description=_describe(bundle, precision=name),
         tokenizer=tokenizer,

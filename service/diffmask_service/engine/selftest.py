@@ -1,6 +1,7 @@
 """Proofs at start: the graph gives the exported values, and groups change nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from diffmask_service.core.values import Outputs, TextInput
 from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.session import Session
 from diffmask_service.engine.tokenizer import TextTokenizer
-from diffmask_service.errors import RequestError, SelfTestError
+from diffmask_service.errors import InferenceError, RequestError, SelfTestError
 
 FETCHES = ("logits", "input_gates", "hidden_gates")
 
@@ -40,11 +41,28 @@ def check_selftest(
     for index, case in enumerate(selftest.cases):
         where = f"selftest.json, case {index}"
         row = _tokenize(case, tokenizer, where)
-        outputs = session.run([row], fetches=FETCHES)
+        outputs = _run(row, session, where)
         if compare_values:
             _compare(case, outputs, where, tolerance=selftest.tolerance)
         rows.append(row)
     return tuple(rows)
+
+
+def check_vocabulary(row: Row, tokenizer: TextTokenizer, session: Session) -> None:
+    """Check that the graph knows every token that the tokenizer may give it.
+
+    Args:
+        row: A text that the graph reads.
+        tokenizer: Of the bundle.
+        session: The graph.
+
+    Raises:
+        SelfTestError: The last token of the vocabulary makes the graph fail.
+    """
+    input_ids = row.input_ids.copy()
+    input_ids[-1] = tokenizer.max_id
+    where = f"tokenizer.json, token {tokenizer.max_id}"
+    _run(replace(row, input_ids=input_ids), session, where)
 
 
 def is_exact_in_groups(
@@ -77,11 +95,18 @@ def is_exact_in_groups(
     return True
 
 
+def _run(row: Row, session: Session, where: str) -> Outputs:
+    try:
+        return session.run([row], fetches=FETCHES)
+    except InferenceError as error:
+        raise SelfTestError(f"{where}: {error}; export the bundle again") from error
+
+
 def _tokenize(case: SelfTestCase, tokenizer: TextTokenizer, where: str) -> Row:
     text = TextInput(text=case.text, text_pair=case.text_pair)
     try:
         tokens = tokenizer.tokenize(text, truncate=False, where="its text")
-    except RequestError as error:
+    except (RequestError, InferenceError) as error:
         raise SelfTestError(f"{where}: {error}") from error
     found = tuple(tokens.input_ids.tolist())
     if found != case.input_ids:

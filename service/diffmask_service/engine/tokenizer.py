@@ -9,7 +9,12 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from diffmask_service.core.values import TextInput, TokenizedText
-from diffmask_service.errors import BundleError, InputTooLong, InvalidInput
+from diffmask_service.errors import (
+    BundleError,
+    InferenceError,
+    InputTooLong,
+    InvalidInput,
+)
 
 
 class TextTokenizer:
@@ -36,6 +41,11 @@ class TextTokenizer:
         strategy = "only_second" if keeps_first else "longest_first"
         self._cutting.enable_truncation(max_tokens, strategy=strategy)
 
+    @property
+    def max_id(self) -> int:
+        """The highest index of any token."""
+        return max(self._whole.get_vocab(with_added_tokens=True).values())
+
     def tokenize(self, text: TextInput, *, truncate: bool, where: str) -> TokenizedText:
         """Return the tokens of one text.
 
@@ -48,8 +58,9 @@ class TextTokenizer:
             InputTooLong: It has too many tokens and may not be cut, or not its first
                 text, which leaves no room for the second.
             InvalidInput: The model's vocabulary leaves nothing of it.
+            InferenceError: The tokenizer fails on it.
         """
-        encoding = self._whole.encode(text.text, text.text_pair)
+        encoding = _encode(self._whole, text)
         num_tokens = len(encoding.ids)
         is_too_long = num_tokens > self._max_tokens
         if is_too_long and not truncate:
@@ -75,21 +86,37 @@ class TextTokenizer:
                 max_tokens=self._max_tokens,
             )
         if is_too_long:
-            encoding = self._cutting.encode(text.text, text.text_pair)
+            encoding = _encode(self._cutting, text)
         return _to_tokenized(encoding, is_truncated=is_too_long)
 
 
 def _load(definition: bytes) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(definition.decode())
-    # The library raises bare `Exception` for whatever it cannot read.
-    except Exception as error:
+    except BaseException as error:
+        if not _is_the_librarys(error):
+            raise
         raise BundleError(
             f"tokenizer.json: not a tokenizer ({error}); export the bundle again"
         ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _encode(tokenizer: Tokenizer, text: TextInput) -> Encoding:
+    try:
+        return tokenizer.encode(text.text, text.text_pair)
+    except BaseException as error:
+        if not _is_the_librarys(error):
+            raise
+        raise InferenceError("the tokenizer failed on this text") from error
+
+
+def _is_the_librarys(error: BaseException) -> bool:
+    # It raises bare `Exception` for whatever it cannot do; and where its Rust panics,
+    # something that is not even that, of a class that cannot be imported.
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def _to_tokenized(encoding: Encoding, *, is_truncated: bool) -> TokenizedText:

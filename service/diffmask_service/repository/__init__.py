@@ -2,5 +2,15 @@
 
 from diffmask_service.repository.entries import ModelEntry, ModelState
 from diffmask_service.repository.repository import Repository
+from diffmask_service.repository.sources import ModelFolder, OneBundle, Source
+from diffmask_service.repository.watching import watch
 
-__all__ = ["ModelEntry", "ModelState", "Repository"]
+__all__ = [
+    "ModelEntry",
+    "ModelFolder",
+    "ModelState",
+    "OneBundle",
+    "Repository",
+    "Source",
+    "watch",
+]

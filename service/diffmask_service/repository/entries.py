@@ -21,7 +21,8 @@ class ModelEntry:
         name: Of the model.
         version: A decimal number.
         state: How it stands.
-        reason: Why it does not answer; empty when it does.
+        reason: Why it does not answer, or why what now lies in its folder is not what
+            answers; empty when there is nothing to tell.
     """
 
     name: str

@@ -124,7 +124,7 @@ def input_of_other_type(model: ModelProto) -> None:
         (foreign, r"'Gather' of domain 'evil\.example' is not allowed"),
         (foreign_in_a_branch, "'Evil' of domain 'evil'"),
         (foreign_in_a_list_of_graphs, "'Evil' of domain 'evil'"),
-        (local_function, "local function 'Mine'"),
+        (local_function, "local functions"),
         (sparse, "sparse tensors"),
         (output_missing, "outputs are input_gates, logits; the manifest asks for"),
         (output_of_other_size, "output 'logits' has shape"),

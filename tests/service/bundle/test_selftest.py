@@ -20,4 +20,4 @@ def test_a_malformed_self_test_is_refused(raw: bytes) -> None:
 
 def test_a_self_test_without_cases_is_refused() -> None:
     with pytest.raises(BundleError, match="holds no cases"):
-        parse_selftest(b'{"tolerance": 1.0, "cases": []}')
+        parse_selftest(b'{"tolerance": 0.001, "cases": []}')

@@ -19,8 +19,8 @@ _Context = grpc.aio.ServicerContext[
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """Tells probes and balancers how the server is; lives on one event loop.
 
-    `liveness` serves as long as the process does, everything else while requests are
-    answered.
+    `liveness` serves as long as the process does, a model while one of its versions is
+    ready, everything else while requests are answered.
 
     Args:
         names: Names that follow readiness, beside "" for the whole server.
@@ -28,6 +28,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset({"", "readiness", *names})
+        self._versions: dict[str, dict[str, bool]] = {}
         self._is_ready = False
         self._is_closed = False
         self._changed = asyncio.Event()
@@ -35,6 +36,17 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     def set_ready(self, is_ready: bool) -> None:  # noqa: FBT001 - a callback
         """Tell everybody whether requests are answered."""
         self._is_ready = is_ready
+        self._wake()
+
+    def set_model_ready(self, name: str, version: str, is_ready: bool) -> None:  # noqa: FBT001 - a callback
+        """Tell everybody whether a version of a model is ready.
+
+        Args:
+            name: Of the model; watched as it stands, for any of its versions.
+            version: Its number; watched as `<name>/<version>`.
+            is_ready: Whether it answers.
+        """
+        self._versions.setdefault(name, {})[version] = is_ready
         self._wake()
 
     def close(self) -> None:
@@ -48,7 +60,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """Return the status of a name."""
         status = self._status(request.service)
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
-            known = ", ".join(repr(name) for name in sorted({LIVENESS, *self._names}))
+            names = {LIVENESS, *self._names, *self._versions}
+            known = ", ".join(repr(name) for name in sorted(names))
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
                 f"no service {request.service!r} is watched; known are {known}",
@@ -77,9 +90,17 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         serving = health_pb2.HealthCheckResponse
         if name == LIVENESS:
             return int(serving.SERVING)
-        if name not in self._names:
+        is_ready = self._is_ready if name in self._names else self._is_model_ready(name)
+        if is_ready is None:
             return int(serving.SERVICE_UNKNOWN)
-        return int(serving.SERVING if self._is_ready else serving.NOT_SERVING)
+        return int(serving.SERVING if is_ready else serving.NOT_SERVING)
+
+    def _is_model_ready(self, name: str) -> bool | None:
+        model, slash, version = name.partition("/")
+        versions = self._versions.get(model)
+        if versions is None:
+            return None
+        return versions.get(version) if slash else any(versions.values())
 
     def _wake(self) -> None:
         # A fresh event for the next change: nobody who looks again can miss one.

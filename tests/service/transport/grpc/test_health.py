@@ -72,6 +72,32 @@ async def test_every_watcher_sees_every_change_whoever_leaves(
     assert (await staying.read()).status == NOT_SERVING
 
 
+async def test_a_model_is_ready_while_one_of_its_versions_is(
+    stub: health_pb2_grpc.HealthStub, health: HealthServicer
+) -> None:
+    async def statuses() -> list[int]:
+        names = ("many", "many/1", "many/2", "")
+        return [(await stub.Check(about(name))).status for name in names]
+
+    health.set_model_ready("many", "1", True)
+    health.set_model_ready("many", "2", False)
+    assert await statuses() == [SERVING, SERVING, NOT_SERVING, NOT_SERVING]
+    health.set_model_ready("many", "1", False)
+    assert await statuses() == [NOT_SERVING] * 4
+
+
+async def test_a_watch_hears_of_a_version_that_comes_later(
+    stub: health_pb2_grpc.HealthStub, health: HealthServicer
+) -> None:
+    watch = stub.Watch(about("many/2"))
+    assert (await watch.read()).status == UNKNOWN
+    health.set_model_ready("many", "1", True)
+    health.set_model_ready("many", "2", False)
+    assert (await watch.read()).status == NOT_SERVING
+    health.set_model_ready("many", "2", True)
+    assert (await watch.read()).status == SERVING
+
+
 async def test_a_watch_of_an_unknown_name_says_so(
     stub: health_pb2_grpc.HealthStub,
 ) -> None:
