@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -72,22 +72,22 @@ class _Malformed:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the unary methods of one service; others pass untouched.
+    """Wraps the unary methods of some services; others pass untouched.
 
     Args:
-        service: Full name of the service.
+        services: Full names of the services.
         telemetry: Where calls are counted.
         clock: Monotonic time, seconds.
     """
 
     def __init__(
         self,
-        service: str,
+        services: Collection[str],
         *,
         telemetry: Telemetry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._service = service
+        self._services = frozenset(services)
         self._telemetry = telemetry
         self._clock = clock
 
@@ -100,12 +100,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         path = str(handler_call_details.method)
         _, service, method = path.split("/", 2)
-        if handler is None or handler.unary_unary is None or service != self._service:
+        if (
+            handler is None
+            or handler.unary_unary is None
+            or service not in self._services
+        ):
             return handler
         answer = handler.unary_unary
 
         async def wrapped(request: object, context: _Context) -> object:
-            return await self._handle(method, answer, request, context)
+            return await self._handle(
+                service, method, answer, request=request, context=context
+            )
 
         # gRPC itself would answer a request that does not parse with INTERNAL.
         return grpc.unary_unary_rpc_method_handler(
@@ -116,8 +122,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def _handle(
         self,
+        service: str,
         method: str,
         answer: Callable[[Any, Any], Any],
+        *,
         request: object,
         context: _Context,
     ) -> object:
@@ -125,7 +133,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         CURRENT_CALL.set(call)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         began = self._clock()
-        self._telemetry.begin_call(self._service, method)
+        self._telemetry.begin_call(service, method)
         code, message = grpc.StatusCode.CANCELLED, ""
         try:
             if isinstance(request, _Malformed):
@@ -152,13 +160,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.OK
             return response
         finally:
-            self._finish(method, call, code, seconds=self._clock() - began)
+            self._finish(
+                service, method, call, code=code, seconds=self._clock() - began
+            )
         return await context.abort(code, message)
 
     def _finish(
-        self, method: str, call: Call, code: grpc.StatusCode, *, seconds: float
+        self,
+        service: str,
+        method: str,
+        call: Call,
+        *,
+        code: grpc.StatusCode,
+        seconds: float,
     ) -> None:
-        self._telemetry.end_call(self._service, method, code=code.name, seconds=seconds)
+        self._telemetry.end_call(service, method, code=code.name, seconds=seconds)
         timings = call.timings
         _LOG.info(
             "id=%s method=%s code=%s texts=%d tokens=%d seconds=%.4f tokenize=%.4f"

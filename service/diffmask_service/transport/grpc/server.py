@@ -50,7 +50,7 @@ def build_server(
         settings: Limits and switches.
     """
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(SERVICE.full_name, telemetry=telemetry)],
+        interceptors=[CallInterceptor({SERVICE.full_name}, telemetry=telemetry)],
         options=_options(settings),
     )
     explain_pb2_grpc.add_ExplainerServicer_to_server(  # type: ignore[no-untyped-call]
