@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Iterable
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from diffmask_service.errors import shown_name
+
 LIVENESS = "liveness"
+READINESS = "readiness"
 _Context = grpc.aio.ServicerContext[
     health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
 ]
@@ -23,18 +26,36 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     answered.
 
     Args:
-        names: Names that follow readiness, beside "" for the whole server.
+        names: Names that follow the readiness of the whole server, beside "" and
+            `readiness`.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset({"", "readiness", *names})
+        self._names = frozenset({"", READINESS, *names})
         self._is_ready = False
+        self._is_ready_by_model: dict[str, bool] = {}
         self._is_closed = False
         self._changed = asyncio.Event()
 
     def set_ready(self, is_ready: bool) -> None:  # noqa: FBT001 - a callback
         """Tell everybody whether requests are answered."""
         self._is_ready = is_ready
+        self._wake()
+
+    def set_model_ready(self, name: str, *, is_ready: bool) -> None:
+        """Tell whether one model, or one version of it, answers.
+
+        Args:
+            name: `MODEL` or `MODEL/VERSION`.
+            is_ready: Whether it does; as long as the server as a whole does not, it
+                counts for nothing.
+        """
+        self._is_ready_by_model[name] = is_ready
+        self._wake()
+
+    def forget_model(self, name: str) -> None:
+        """Stop knowing a model, or a version of it, that is served no more."""
+        self._is_ready_by_model.pop(name, None)
         self._wake()
 
     def close(self) -> None:
@@ -48,10 +69,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """Return the status of a name."""
         status = self._status(request.service)
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
-            known = ", ".join(repr(name) for name in sorted({LIVENESS, *self._names}))
+            # The names of the models are not told here: probes bring no token.
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
-                f"no service {request.service!r} is watched; known are {known}",
+                f"no service {shown_name(request.service)} is watched; there are"
+                f" {LIVENESS!r}, {READINESS!r}, '' for the whole server, and the names"
+                " of services, models and MODEL/VERSION",
             )
         return health_pb2.HealthCheckResponse(status=status)
 
@@ -77,9 +100,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         serving = health_pb2.HealthCheckResponse
         if name == LIVENESS:
             return int(serving.SERVING)
-        if name not in self._names:
+        is_ready = name in self._names or self._is_ready_by_model.get(name)
+        if is_ready is None:
             return int(serving.SERVICE_UNKNOWN)
-        return int(serving.SERVING if self._is_ready else serving.NOT_SERVING)
+        return int(
+            serving.SERVING if is_ready and self._is_ready else serving.NOT_SERVING
+        )
 
     def _wake(self) -> None:
         # A fresh event for the next change: nobody who looks again can miss one.

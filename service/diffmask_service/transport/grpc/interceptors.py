@@ -28,7 +28,7 @@ _KINDS = {
 }
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 # In quotes: generic in its stub, not when running.
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Work: TypeAlias = Callable[[Any, _Context], Awaitable[Any]]
 
 
@@ -78,9 +78,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["_Handler | None"]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> "_Handler | None":
+    ) -> "Handler | None":
         """Return the method's handler, wrapped."""
         handler = await continuation(handler_call_details)
         _, service, name = str(handler_call_details.method).split("/", 2)
@@ -96,7 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def wrapped(request: object, context: _Context) -> object:
             return await self._handle(method, request, context)
 
-        return _like(handler, wrapped, method.kind)
+        return replace_work(handler, wrapped)
 
     async def _handle(
         self, method: _Method, request: object, context: _Context
@@ -114,7 +114,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             failure = outcome if isinstance(outcome, Failure) else None
             code = grpc.StatusCode.OK if failure is None else failure.code
         except grpc.aio.AbortError:
-            code = context.code()
+            code = _code_of(context)
             raise
         except asyncio.CancelledError:
             code = _cancelled_by(context)
@@ -153,7 +153,7 @@ async def _answer(method: _Method, request: object, context: _Context) -> object
     return await method.work(request, context)
 
 
-def _work(handler: _Handler) -> _Work:
+def _work(handler: "Handler") -> _Work:
     behaviour: Any = (
         handler.unary_unary
         or handler.unary_stream
@@ -171,16 +171,26 @@ def _work(handler: _Handler) -> _Work:
     return work
 
 
-def _like(handler: _Handler, wrapped: _Work, kind: str) -> _Handler:
+def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
+    """Return a handler of the same kind that does something else.
+
+    Its requests that do not parse become a `MalformedMessage`.
+
+    Args:
+        handler: The method's own; None when there is no such method.
+        work: Takes what the handler takes; sends a stream of responses by itself.
+    """
+    if handler is None:
+        return grpc.unary_unary_rpc_method_handler(work)
     make: Any = {
         "unary": grpc.unary_unary_rpc_method_handler,
         "server_stream": grpc.unary_stream_rpc_method_handler,
         "client_stream": grpc.stream_unary_rpc_method_handler,
         "bidi_stream": grpc.stream_stream_rpc_method_handler,
-    }[kind]
+    }[spell_kind(handler.request_streaming, handler.response_streaming)]
     # gRPC itself would answer a request that does not parse with INTERNAL.
     return make(  # type: ignore[no-any-return]
-        wrapped,
+        work,
         request_deserializer=_tolerant(handler.request_deserializer),
         response_serializer=handler.response_serializer,
     )
@@ -203,6 +213,11 @@ def _tolerant(
             return MalformedMessage()
 
     return tolerant
+
+
+def _code_of(context: _Context) -> grpc.StatusCode:
+    number: Any = context.code()
+    return next(code for code in grpc.StatusCode if number in (code, code.value[0]))
 
 
 def _cancelled_by(context: _Context) -> grpc.StatusCode:

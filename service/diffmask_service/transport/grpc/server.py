@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -10,12 +11,31 @@ from grpc_reflection.v1alpha import reflection
 from diffmask_service.errors import StartError
 from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
+from diffmask_service.transport.grpc.authentication import Authentication
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.interceptors import CallInterceptor, spell_kind
 from diffmask_service.transport.grpc.servicer import ExplainerServicer
+from diffmask_service.transport.tls import TlsFiles, grpc_credentials
+from diffmask_service.transport.tokens import TokenFile
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 
 SERVICE = explain_pb2.DESCRIPTOR.services_by_name["Explainer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcSecurity:
+    """Who may call, and how nobody can listen in.
+
+    Attributes:
+        tls: Certificate; None for plain text.
+        inference_tokens: File of the tokens for all methods but the admin's; None lets
+            everybody in.
+        admin_tokens: File of the tokens for methods that change what is served.
+    """
+
+    tls: TlsFiles | None = None
+    inference_tokens: Path | None = None
+    admin_tokens: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +54,7 @@ class GrpcSettings:
         max_connection_age_grace_seconds: Time for what is still in progress on a
             connection that is renewed, seconds.
         stream_window: Most requests of a stream in progress.
+        security: Certificate and tokens.
     """
 
     host: str
@@ -45,6 +66,7 @@ class GrpcSettings:
     max_connection_age_seconds: float = 300.0
     max_connection_age_grace_seconds: float = 30.0
     stream_window: int = 16
+    security: GrpcSecurity = GrpcSecurity()
 
 
 def build_server(
@@ -63,9 +85,16 @@ def build_server(
         telemetry: Where calls are counted.
         settings: Limits and switches.
         stopping: Set it when the server begins to stop: it ends the streams.
+
+    Raises:
+        StartError: A token file cannot be used.
     """
     server = grpc.aio.server(
-        interceptors=[CallInterceptor({SERVICE.full_name}, telemetry=telemetry)],
+        # A call that is refused is logged and counted as well.
+        interceptors=[
+            CallInterceptor({SERVICE.full_name}, telemetry=telemetry),
+            _authentication(settings.security),
+        ],
         options=_options(settings),
     )
     explain_pb2_grpc.add_ExplainerServicer_to_server(  # type: ignore[no-untyped-call]
@@ -86,23 +115,77 @@ def build_server(
     return server
 
 
+def build_health_server(health: HealthServicer) -> grpc.aio.Server:
+    """Return a server for probes, which bring no token and no certificate.
+
+    Args:
+        health: What probes are told.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", 4096),
+            ("grpc.max_concurrent_streams", 128),
+        ]
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    return server
+
+
 def bind(server: grpc.aio.Server, settings: GrpcSettings) -> int:
     """Take the port, and return its number.
 
     Args:
         server: A server that does not listen yet.
-        settings: Where to listen.
+        settings: Where to listen, and the certificate.
+
+    Raises:
+        StartError: The address cannot be listened on, or the certificate not be used.
+    """
+    tls = settings.security.tls
+    credentials = None if tls is None else grpc_credentials(tls)
+    address = join_address(settings.host, settings.port)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise _taken(address, "gRPC", "--grpc-port") from error
+
+
+def bind_health(server: grpc.aio.Server, *, host: str, port: int) -> int:
+    """Take the port for probes, in plain text, and return its number.
+
+    Args:
+        server: A server that does not listen yet.
+        host: Address to listen on.
+        port: Port to listen on; 0 lets the system choose.
 
     Raises:
         StartError: The address cannot be listened on.
     """
+    address = join_address(host, port)
     try:
-        return server.add_insecure_port(join_address(settings.host, settings.port))
+        return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise StartError(
-            f"cannot listen for gRPC on {settings.host}:{settings.port}; free the port"
-            " or choose another with --grpc-port"
-        ) from error
+        raise _taken(address, "health checks", "--health-port") from error
+
+
+def _taken(address: str, purpose: str, setting: str) -> StartError:
+    return StartError(
+        f"cannot listen for {purpose} on {address}; free the port or choose another"
+        f" with {setting}"
+    )
+
+
+def _authentication(security: GrpcSecurity) -> Authentication:
+    def tokens(path: Path | None, setting: str) -> TokenFile | None:
+        return None if path is None else TokenFile(path, setting=setting)
+
+    return Authentication(
+        inference=tokens(security.inference_tokens, "--inference-token-file"),
+        admin=tokens(security.admin_tokens, "--admin-token-file"),
+    )
 
 
 def join_address(host: str, port: int) -> str:
