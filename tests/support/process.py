@@ -5,12 +5,17 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-_READY = re.compile(r"ready: gRPC on (?P<grpc>\S+), metrics on (?P<metrics>\S+)\n")
+_READY = re.compile(
+    r"ready: gRPC on (?P<grpc>\S+), metrics on (?P<metrics>[^\s,]+)"
+    r"(, health on (?P<health>\S+))?\n"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,24 +24,49 @@ class ServerProcess:
 
     Attributes:
         process: Its process.
+        log: What it writes beside its output.
         grpc_target: What a gRPC client connects to.
         metrics_url: Where its metrics are.
+        health_target: What a probe connects to, where that is another port.
     """
 
     process: subprocess.Popen[str]
+    log: "_Log"
     grpc_target: str
     metrics_url: str
+    health_target: str
 
     def terminate(self) -> tuple[int, str]:
         """Ask it to stop; return its exit status and its log."""
         self.process.send_signal(signal.SIGTERM)
-        _, log = self.process.communicate()
-        return self.process.returncode, log
+        return self.process.wait(), self.log.whole()
+
+
+class _Log:
+    """A log that is read while it is written: a full pipe would stop the writer."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._reader.start()
+
+    def whole(self) -> str:
+        """Wait for its end and return all of it."""
+        self._reader.join()
+        return "".join(self._lines)
+
+    def _read(self, stream: IO[str]) -> None:
+        self._lines.extend(stream)
 
 
 def launch(bundle: Path | None, **flags: object) -> subprocess.Popen[str]:
     """Start a server on ports that the system chooses, and do not wait for it."""
-    settings = {"bundle": bundle, "grpc_port": 0, "metrics_port": 0} | flags
+    settings = {
+        "bundle": bundle,
+        "grpc_port": 0,
+        "metrics_port": 0,
+        "health_port": 0,
+    } | flags
     arguments = [
         f"--{name.replace('_', '-')}={value}"
         for name, value in settings.items()
@@ -56,14 +86,23 @@ def launch(bundle: Path | None, **flags: object) -> subprocess.Popen[str]:
 def running_server(bundle: Path | None, **flags: object) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and see that it is gone afterwards."""
     process = launch(bundle, **flags)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    log = _Log(process.stderr)
     try:
-        assert process.stdout is not None
         ready = _READY.fullmatch(process.stdout.readline())
         if ready is None:
-            raise AssertionError(process.communicate()[1])
+            raise AssertionError(log.whole())
         yield ServerProcess(
-            process=process, grpc_target=ready["grpc"], metrics_url=ready["metrics"]
+            process=process,
+            log=log,
+            grpc_target=ready["grpc"],
+            metrics_url=ready["metrics"],
+            health_target=ready["health"] or "",
         )
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        log.whole()
+        process.stdout.close()
+        process.stderr.close()

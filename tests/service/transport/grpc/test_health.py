@@ -50,13 +50,14 @@ async def test_readiness_is_told_under_every_name(
         assert (await stub.Check(about(name))).status == SERVING
 
 
-async def test_an_unknown_name_is_answered_with_the_known_ones(
+async def test_an_unknown_name_is_not_found_and_no_model_is_named(
     stub: health_pb2_grpc.HealthStub,
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stub.Check(about("huge"))
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-    assert "'tiny'" in str(raised.value.details())
+    assert "'huge'" in str(raised.value.details())
+    assert "tiny" not in str(raised.value.details())
 
 
 async def test_every_watcher_sees_every_change_whoever_leaves(
