@@ -15,23 +15,27 @@ from diffmask_service.bundle import Bundle
 from diffmask_service.core.decoding import Reading
 from diffmask_service.core.explaining import explain_text, masks_to_verify, verify
 from diffmask_service.core.selection import Selection, select
+from diffmask_service.core.spelling import spelled_text
+from diffmask_service.core.statistics import ModelStatistics
 from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
     Float32Array,
     GateKind,
     ModelDescription,
+    ModelInput,
     Reply,
-    TextInput,
     Timings,
+    TokenInput,
     TokenizedText,
 )
 from diffmask_service.engine.batcher import Batcher, Ran
 from diffmask_service.engine.budget import Permit, TokenBudget
 from diffmask_service.engine.lifecycle import Lifecycle
-from diffmask_service.engine.limits import EngineLimits, check_inputs
+from diffmask_service.engine.limits import EngineLimits, check_inputs, most_tokens
 from diffmask_service.engine.loading import Loaded, load
 from diffmask_service.engine.session import Row
+from diffmask_service.engine.tally import Tally
 from diffmask_service.errors import NotReadyError, OverloadedError
 from diffmask_service.telemetry import ModelTelemetry, Telemetry, outcome_of
 
@@ -66,8 +70,9 @@ class Engine:
         self._clock = clock
         self._lifecycle = Lifecycle()
         self._lifecycle.subscribe(lambda ready: telemetry.set_ready(is_ready=ready))
+        self._tally = Tally(clock=clock)
         self._batcher = Batcher(
-            loaded.session.run,
+            self._tally.counting(loaded.session.run),
             num_workers=limits.workers,
             max_group_tokens=loaded.max_group_tokens,
             counter=telemetry,
@@ -121,13 +126,23 @@ class Engine:
         """The model as its callers see it, with its present readiness."""
         return replace(self._description, is_ready=self._lifecycle.is_ready)
 
+    @property
+    def limits(self) -> EngineLimits:
+        """Its bounds on requests."""
+        return self._limits
+
+    @property
+    def statistics(self) -> ModelStatistics:
+        """What it did so far."""
+        return self._tally.statistics
+
     def on_readiness(self, listener: Callable[[bool], None]) -> None:
         """Tell a listener whether requests are answered, now and at each change."""
         self._lifecycle.subscribe(listener)
 
     async def explain(
         self,
-        inputs: Sequence[TextInput],
+        inputs: Sequence[ModelInput],
         options: ExplainOptions,
         *,
         deadline: float | None = None,
@@ -136,7 +151,8 @@ class Engine:
         """Predict texts and explain each prediction.
 
         Args:
-            inputs: The texts; they never influence each other's answers.
+            inputs: The texts, or their tokens; they never influence each other's
+                answers.
             options: What the answers should hold.
             deadline: When the caller gives up, seconds of `time.monotonic`; None for
                 the default.
@@ -157,8 +173,10 @@ class Engine:
         try:
             reply = await self._admit(inputs, options, deadline=deadline)
             outcome = "ok"
+            self._tally.answer(reply, seconds=self._clock() - began)
         except BaseException as error:
             outcome = outcome_of(error)
+            self._tally.fail(seconds=self._clock() - began)
             raise
         finally:
             self._telemetry.end_request(outcome=outcome, seconds=self._clock() - began)
@@ -182,7 +200,7 @@ class Engine:
         self._text_worker.shutdown(wait=True)
 
     async def _admit(
-        self, inputs: Sequence[TextInput], options: ExplainOptions, *, deadline: float
+        self, inputs: Sequence[ModelInput], options: ExplainOptions, *, deadline: float
     ) -> Reply:
         try:
             self._lifecycle.enter()
@@ -212,15 +230,10 @@ class Engine:
         finally:
             self._lifecycle.leave()
 
-    def _take(self, inputs: Sequence[TextInput], *, runs: int) -> Permit:
-        # Before tokenizing nobody knows the tokens; hardly a text has more of them
-        # than bytes, and none that is answered has more than the model takes.
+    def _take(self, inputs: Sequence[ModelInput], *, runs: int) -> Permit:
+        # None that is answered has more than the model takes.
         num_tokens = sum(
-            min(
-                self._description.max_tokens,
-                len(text.text.encode()) + len((text.text_pair or "").encode()) + 3,
-            )
-            for text in inputs
+            min(self._description.max_tokens, most_tokens(each)) for each in inputs
         )
         try:
             return self._budget.take(runs * num_tokens)
@@ -229,7 +242,7 @@ class Engine:
             raise
 
     def _tokenize(
-        self, inputs: Sequence[TextInput], *, truncate: bool
+        self, inputs: Sequence[ModelInput], *, truncate: bool
     ) -> list[TokenizedText]:
         return [
             self._tokenizer.tokenize(text, truncate=truncate, where=f"inputs[{index}]")
@@ -238,7 +251,7 @@ class Engine:
 
     async def _answer(
         self,
-        inputs: Sequence[TextInput],
+        inputs: Sequence[ModelInput],
         texts: Sequence[TokenizedText],
         selection: Selection,
         *,
@@ -295,13 +308,15 @@ class Engine:
 
     def _decode(
         self,
-        text: TextInput,
+        text: ModelInput,
         tokenized: TokenizedText,
         answered: _Answered,
         selection: Selection,
     ) -> Explanation:
         outputs = answered.ran.outputs
         input_gates, hidden_gates = outputs.input_gates, outputs.hidden_gates
+        if isinstance(text, TokenInput):
+            text = spelled_text(tokenized)
         reading = Reading(logits=outputs.logits[0], text=text, tokenized=tokenized)
         explanation = explain_text(
             reading,
