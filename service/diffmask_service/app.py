@@ -58,6 +58,7 @@ class Addresses:
 class _Parts:
     engine: Engine
     health: HealthServicer
+    stopping: asyncio.Event
     server: grpc.aio.Server
     metrics: MetricsServer
     addresses: Addresses
@@ -137,8 +138,13 @@ async def _start(config: ServiceConfig) -> _Parts:
         has_reflection=config.reflection,
     )
     health = HealthServicer({SERVICE.full_name, engine.description.identity.id})
+    stopping = asyncio.Event()
     server = build_server(
-        Repository([engine]), health, telemetry=telemetry, settings=settings
+        Repository([engine]),
+        health,
+        telemetry=telemetry,
+        settings=settings,
+        stopping=stopping,
     )
     metrics = None
     try:
@@ -156,6 +162,7 @@ async def _start(config: ServiceConfig) -> _Parts:
     return _Parts(
         engine=engine,
         health=health,
+        stopping=stopping,
         server=server,
         metrics=metrics,
         addresses=Addresses(
@@ -168,6 +175,8 @@ async def _stop(parts: _Parts, *, drain_seconds: float) -> None:
     _LOG.info("stopping")
     loop = asyncio.get_running_loop()
     began = loop.time()
+    # Streams take in nothing more and end once they have answered.
+    parts.stopping.set()
     # Draining tells health first, then refuses new requests.
     if not await parts.engine.drain(drain_seconds):
         _LOG.warning("requests were still in progress after %s s", drain_seconds)

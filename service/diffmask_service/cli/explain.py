@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import functools
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -137,14 +138,9 @@ def _batches(inputs: Sequence[TextInput]) -> Iterator[Sequence[TextInput]]:
 
 
 def _join(replies: Sequence[Reply]) -> Reply:
-    timings = [reply.timings for reply in replies]
+    timings = (reply.timings for reply in replies)
     return replace(
         replies[0],
         explanations=tuple(item for reply in replies for item in reply.explanations),
-        timings=Timings(
-            tokenize_seconds=sum(each.tokenize_seconds for each in timings),
-            queue_seconds=max(each.queue_seconds for each in timings),
-            infer_seconds=sum(each.infer_seconds for each in timings),
-            decode_seconds=sum(each.decode_seconds for each in timings),
-        ),
+        timings=functools.reduce(Timings.joined, timings),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from diffmask_service.engine import Engine
-from diffmask_service.errors import NotFound
+from diffmask_service.errors import NotFound, shown_name
 from diffmask_service.repository.entries import ModelEntry, ModelState
 
 
@@ -39,7 +39,7 @@ class Repository:
             identity = engine.description.identity
             if model in ("", identity.id) and version in ("", identity.version):
                 return engine
-        wanted = f"{model or 'any'} of version {version or 'any'}"
+        wanted = f"{_shown(model)} of version {_shown(version)}"
         served = ", ".join(
             f"{entry.name!r} of version {entry.version}" for entry in self.index()
         )
@@ -48,6 +48,10 @@ class Repository:
     def index(self) -> tuple[ModelEntry, ...]:
         """Return what is known of every version, whether it answers or not."""
         return tuple(_entry(engine) for engine in self._engines)
+
+
+def _shown(name: str) -> str:
+    return shown_name(name) if name else "any"
 
 
 def _entry(engine: Engine) -> ModelEntry:

@@ -1,5 +1,6 @@
 """Build the gRPC server: services, limits, ports."""
 
+import asyncio
 from dataclasses import dataclass
 
 import grpc
@@ -10,7 +11,7 @@ from diffmask_service.errors import StartError
 from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
-from diffmask_service.transport.grpc.interceptors import CallInterceptor
+from diffmask_service.transport.grpc.interceptors import CallInterceptor, spell_kind
 from diffmask_service.transport.grpc.servicer import ExplainerServicer
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 
@@ -26,12 +27,24 @@ class GrpcSettings:
         port: Port to listen on; 0 lets the system choose.
         max_message_bytes: Largest request, bytes.
         has_reflection: Whether tools may ask for the API.
+        max_metadata_bytes: Largest headers of a call, bytes.
+        max_concurrent_calls: Most calls of a connection at a time.
+        max_connection_age_seconds: When a connection is renewed, seconds; gRPC moves
+            it by up to a tenth at random, so that clients do not come back together.
+        max_connection_age_grace_seconds: Time for what is still in progress on a
+            connection that is renewed, seconds.
+        stream_window: Most requests of a stream in progress.
     """
 
     host: str
     port: int
     max_message_bytes: int
     has_reflection: bool
+    max_metadata_bytes: int = 8192
+    max_concurrent_calls: int = 1024
+    max_connection_age_seconds: float = 300.0
+    max_connection_age_grace_seconds: float = 30.0
+    stream_window: int = 16
 
 
 def build_server(
@@ -40,6 +53,7 @@ def build_server(
     *,
     telemetry: Telemetry,
     settings: GrpcSettings,
+    stopping: asyncio.Event,
 ) -> grpc.aio.Server:
     """Return a server with all its services, not yet listening.
 
@@ -48,13 +62,17 @@ def build_server(
         health: What probes are told.
         telemetry: Where calls are counted.
         settings: Limits and switches.
+        stopping: Set it when the server begins to stop: it ends the streams.
     """
     server = grpc.aio.server(
         interceptors=[CallInterceptor({SERVICE.full_name}, telemetry=telemetry)],
         options=_options(settings),
     )
     explain_pb2_grpc.add_ExplainerServicer_to_server(  # type: ignore[no-untyped-call]
-        ExplainerServicer(repository), server
+        ExplainerServicer(
+            repository, stopping=stopping, stream_window=settings.stream_window
+        ),
+        server,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if settings.has_reflection:
@@ -63,7 +81,8 @@ def build_server(
             (SERVICE.full_name, health_name, reflection.SERVICE_NAME), server
         )
     for method in SERVICE.methods:
-        telemetry.expect_call(SERVICE.full_name, method.name)
+        kind = spell_kind(method.client_streaming, method.server_streaming)
+        telemetry.expect_call(SERVICE.full_name, method.name, kind=kind)
     return server
 
 
@@ -98,14 +117,21 @@ def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         # Replies are bounded by the requests, so they need no limit of their own.
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_metadata_size", 8 * 1024),
-        ("grpc.absolute_max_metadata_size", 16 * 1024),
-        ("grpc.max_concurrent_streams", 1024),
+        # Between the two sizes gRPC refuses at random, above the second always.
+        ("grpc.max_metadata_size", settings.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 2 * settings.max_metadata_bytes),
+        ("grpc.max_concurrent_streams", settings.max_concurrent_calls),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         # Balancers see new replicas only when connections are renewed.
-        ("grpc.max_connection_age_ms", 300_000),
-        ("grpc.max_connection_age_grace_ms", 30_000),
+        (
+            "grpc.max_connection_age_ms",
+            round(settings.max_connection_age_seconds * 1000),
+        ),
+        (
+            "grpc.max_connection_age_grace_ms",
+            round(settings.max_connection_age_grace_seconds * 1000),
+        ),
         ("grpc.max_connection_idle_ms", 900_000),
     ]
