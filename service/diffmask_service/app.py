@@ -17,7 +17,7 @@ from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
-    SERVICE,
+    SERVICE_NAMES,
     GrpcSettings,
     bind,
     build_server,
@@ -137,7 +137,7 @@ async def _start(config: ServiceConfig) -> _Parts:
         max_message_bytes=config.max_message_bytes,
         has_reflection=config.reflection,
     )
-    health = HealthServicer({SERVICE.full_name, engine.description.identity.id})
+    health = HealthServicer({*SERVICE_NAMES, engine.description.identity.id})
     stopping = asyncio.Event()
     server = build_server(
         Repository([engine]),

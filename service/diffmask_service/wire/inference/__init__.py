@@ -10,13 +10,14 @@ from diffmask_service.wire.inference.models import (
     metadata_to_message,
     statistics_to_message,
 )
-from diffmask_service.wire.inference.replies import write_reply
+from diffmask_service.wire.inference.replies import failure_to_message, write_reply
 from diffmask_service.wire.inference.requests import InferCall, read_request
 
 __all__ = [
     "InferCall",
     "Running",
     "config_to_message",
+    "failure_to_message",
     "metadata_to_message",
     "read_request",
     "statistics_to_message",

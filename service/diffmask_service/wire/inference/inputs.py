@@ -12,7 +12,7 @@ from diffmask_service.core.values import (
     TextInput,
     TokenInput,
 )
-from diffmask_service.errors import InvalidInput
+from diffmask_service.errors import InvalidInput, shown_name
 from diffmask_service.wire.inference import messages as pb
 from diffmask_service.wire.inference.axes import Axis
 from diffmask_service.wire.inference.parameters import refuse_others
@@ -123,7 +123,7 @@ def _read_arrays(
     for index, tensor in enumerate(message.inputs):
         if tensor.name not in known:
             raise InvalidInput(
-                f"inputs: the model has no input {tensor.name!r}; it has"
+                f"inputs: the model has no input {shown_name(tensor.name)}; it has"
                 f" {', '.join(known)}"
             )
         if tensor.name in arrays:
@@ -143,7 +143,8 @@ def _read_array(
     refuse_others(tensor.parameters, (), where=f"{where}.parameters")
     if tensor.datatype != wanted.datatype:
         raise InvalidInput(
-            f"{where}: its datatype is {tensor.datatype!r}; send {wanted.datatype}"
+            f"{where}: its datatype is {shown_name(tensor.datatype)}; send"
+            f" {wanted.datatype}"
         )
     shape = tuple(tensor.shape)
     # An axis of nothing would let a shape name more texts than the request has bytes.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from diffmask_service.errors import InvalidInput
+from diffmask_service.errors import InvalidInput, shown_name
 from diffmask_service.wire.inference import messages as pb
 
 Parameters = Mapping[str, pb.InferParameter]
@@ -94,7 +94,7 @@ def refuse_others(
     for name in sorted(parameters):
         if name not in known:
             listed = f"known are {', '.join(known)}" if known else "none is known here"
-            raise InvalidInput(f"{where}.{name}: no such parameter; {listed}")
+            raise InvalidInput(f"{where}: holds {shown_name(name)}; {listed}")
 
 
 def _wrong(name: str, given: pb.InferParameter, wanted: str) -> InvalidInput:

@@ -53,6 +53,33 @@ def write_reply(
     return message
 
 
+def failure_to_message(
+    message: str,
+    *,
+    status: str,
+    request_id: str,
+    given_id: str,
+    retry_after_seconds: float | None,
+) -> pb.ModelStreamInferResponse:
+    """Write what a stream says of a request that was not answered.
+
+    Args:
+        message: What went wrong.
+        status: Name of the gRPC status.
+        request_id: Identity of the request in the log.
+        given_id: What its caller called it; may be empty.
+        retry_after_seconds: When trying again may work, seconds; None when it is no
+            question of time.
+    """
+    response = pb.ModelInferResponse(id=given_id or request_id)
+    response.parameters["request_id"].string_param = request_id
+    response.parameters["status"].string_param = status
+    if retry_after_seconds is not None:
+        milliseconds = round(retry_after_seconds * 1000)
+        response.parameters["retry_after_ms"].int64_param = milliseconds
+    return pb.ModelStreamInferResponse(error_message=message, infer_response=response)
+
+
 def _answers(reply: Reply, call: InferCall, model: ModelDescription) -> Answers:
     explanations = reply.explanations
     tokens = call.tokens or padded([each.num_tokens for each in explanations])

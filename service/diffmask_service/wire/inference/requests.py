@@ -14,7 +14,7 @@ from diffmask_service.core.values import (
     ModelDescription,
     ModelInput,
 )
-from diffmask_service.errors import InvalidInput
+from diffmask_service.errors import InvalidInput, shown_name
 from diffmask_service.wire.inference import messages as pb
 from diffmask_service.wire.inference.axes import Axis
 from diffmask_service.wire.inference.inputs import read_inputs
@@ -141,7 +141,7 @@ def _read_outputs(
     for each in requested:
         if each.name not in known:
             raise InvalidInput(
-                f"outputs: the model has no output {each.name!r}; it has"
+                f"outputs: the model has no output {shown_name(each.name)}; it has"
                 f" {', '.join(known)}"
             )
         if each.name in wanted:
@@ -175,7 +175,7 @@ def _read_options(
     granularity = string(parameters, "granularity") or Granularity.TOKENS
     if granularity not in tuple(Granularity):
         raise InvalidInput(
-            f"parameters.granularity: {granularity!r} is not known; send"
+            f"parameters.granularity: {shown_name(granularity)} is not known; send"
             f" {' or '.join(Granularity)}"
         )
     top_k = whole_number(parameters, "top_k", at_least=1)
