@@ -58,12 +58,12 @@ class Caller:
     """Calls methods of the protocol with our own messages."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
+        self.channel = channel
 
     async def call(self, name: str, request: Any, **keywords: Any) -> Any:
         """Call a unary method."""
         reply = getattr(pb, SERVICE.methods_by_name[name].output_type.name)
-        method: Any = self._channel.unary_unary(
+        method: Any = self.channel.unary_unary(
             f"/{SERVICE.full_name}/{name}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=reply.FromString,
@@ -72,7 +72,7 @@ class Caller:
 
     async def stream(self, *requests: pb.ModelInferRequest | bytes) -> list[Any]:
         """Send requests over one stream, and return every answer."""
-        method: Any = self._channel.stream_stream(
+        method: Any = self.channel.stream_stream(
             f"/{SERVICE.full_name}/ModelStreamInfer",
             request_serializer=lambda each: (
                 each if isinstance(each, bytes) else each.SerializeToString()
