@@ -1,7 +1,7 @@
 """A server of tiny models in this process, and calls without any client's help."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -99,7 +99,7 @@ def infer_request(
     *,
     outputs: Sequence[str] = (),
     is_raw: bool = False,
-    pairs: dict[str, Sequence[str]] | None = None,
+    pairs: Mapping[str, Sequence[str]] | None = None,
     **parameters: bool | int | str,
 ) -> pb.ModelInferRequest:
     """Return a request of texts, or of `pairs` by tensor name."""

@@ -14,6 +14,7 @@ from diffmask_service.cli.explain_arguments import (
     STDIN,
     TEXTS_PER_CALL,
     add_arguments,
+    read_condition,
 )
 from diffmask_service.cli.output import make_console, say, say_aside, write_whole
 from diffmask_service.client import Client
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         truncate=arguments.truncate,
         verify=arguments.verify or bool(arguments.verify_states),
         verify_states=arguments.verify_states,
+        explain_when=read_condition(arguments),
     )
     timeout = arguments.timeout_seconds
     if arguments.bundle is None:
@@ -104,6 +106,7 @@ def _ask(
                 truncate=options.truncate,
                 verify=options.verify,
                 verify_states=options.verify_states,
+                explain_when=options.explain_when,
             )
             for batch in _batches(inputs)
         ]

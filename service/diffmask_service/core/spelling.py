@@ -7,7 +7,9 @@ import numpy as np
 from diffmask_service.core.values import (
     BoolArray,
     Int64Array,
+    ModelInput,
     TextInput,
+    TokenInput,
     TokenizedText,
 )
 
@@ -52,3 +54,18 @@ def spelled_text(tokenized: TokenizedText) -> TextInput:
         for segment in (0, 1)
     )
     return TextInput(text=text, text_pair=text_pair or None)
+
+
+def texts_of(
+    inputs: Sequence[ModelInput], texts: Sequence[TokenizedText]
+) -> list[TextInput]:
+    """Return the inputs of a request, all as texts.
+
+    Args:
+        inputs: Texts, or tokens.
+        texts: The tokens of each.
+    """
+    return [
+        spelled_text(tokenized) if isinstance(each, TokenInput) else each
+        for each, tokenized in zip(inputs, texts, strict=True)
+    ]

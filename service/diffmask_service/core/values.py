@@ -74,6 +74,24 @@ ModelInput: TypeAlias = TextInput | TokenInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainWhen:
+    """A condition on the prediction of one label: everything given must hold.
+
+    Attributes:
+        labels: The predicted label is one of these; empty for any.
+        probability_below: Its probability is below this, in [0, 1].
+        probability_at_least: Its probability is at least this, in [0, 1].
+        entropy_at_least: The entropy of all labels' probabilities is at least this,
+            nats, >= 0.
+    """
+
+    labels: tuple[str, ...] = ()
+    probability_below: float | None = None
+    probability_at_least: float | None = None
+    entropy_at_least: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainOptions:
     """What an answer should hold beside the prediction.
 
@@ -87,6 +105,9 @@ class ExplainOptions:
         verify: Run the model once more on the hard mask and report what it says.
         verify_states: Verify the mask of each of these states, one run each, instead of
             the mask of the aggregate score.
+        explain_when: Leave gates and verifications out where the prediction does not
+            meet this. The run that predicts computes the gates in any case, so it saves
+            bytes of the reply and the verifying runs; None leaves nothing out.
     """
 
     gates: frozenset[GateKind] = frozenset({GateKind.INPUT, GateKind.HIDDEN})
@@ -96,6 +117,7 @@ class ExplainOptions:
     truncate: bool = False
     verify: bool = False
     verify_states: tuple[str, ...] = ()
+    explain_when: ExplainWhen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +313,8 @@ class Explanation:
             at a client.
         logits: Of the shape that `Outputs` names for the task, without `batch`; None at
             a client.
+        is_left_out: Whether gates and verifications that were asked for are missing
+            because the prediction does not meet the condition for them.
     """
 
     prediction: Prediction
@@ -303,6 +327,7 @@ class Explanation:
     verifications: tuple[Verification, ...] = ()
     tokenized: TokenizedText | None = None
     logits: Float32Array | None = None
+    is_left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,24 @@
-"""How much an engine takes on, and the check of every text against it."""
+"""How much an engine takes on, in what order, and the checks against it."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from diffmask_service.core.values import ModelInput, TextInput, TokenInput
 from diffmask_service.errors import InvalidInput, UnsupportedTask
 
+Device = Literal["auto", "cpu", "cuda"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLimits:
     """Bounds on requests and on the work in progress.
+
+    A request at level p counts as having come `(p - 1) * priority_step_seconds` after
+    it did; the earliest runs first.
 
     Attributes:
         max_texts: Most texts of a request, >= 1.
@@ -20,14 +26,57 @@ class EngineLimits:
             second text of a pair.
         queue_tokens: Most tokens admitted and not yet answered, >= 1.
         default_deadline_seconds: Time that a request without a deadline gets, > 0.
-        workers: Runs of the graph at the same time, one core each, >= 1.
+        max_deadline_seconds: Most time that any request gets, however late its
+            deadline, > 0.
+        late_factor: A request is refused at the door when what waits in front of it
+            will take more than this many times the time that it has left, >= 0; 0
+            refuses none.
+        min_retry_seconds: Shortest wait advised to a refused request, > 0.
+        max_retry_seconds: Longest wait advised, >= the shortest.
+        priority_levels: Levels that a request may name, 1 the highest, >= 1.
+        default_priority: Level of a request that names none, in [1, priority_levels].
+        priority_step_seconds: Head start of a level over the next lower one, >= 0.
+        device: Where the graph runs; `auto` takes a GPU where ONNX Runtime offers one.
+        workers: Runs of the graph at the same time on a CPU, one core each, >= 1.
+        max_batch_tokens: Most tokens of one run on a GPU, padding counted, >= 1.
     """
 
     max_texts: int = 32
     max_text_bytes: int = 16_384
     queue_tokens: int = 65_536
     default_deadline_seconds: float = 10.0
+    max_deadline_seconds: float = 3600.0
+    late_factor: float = 1.5
+    min_retry_seconds: float = 0.05
+    max_retry_seconds: float = 5.0
+    priority_levels: int = 3
+    default_priority: int = 2
+    priority_step_seconds: float = 1.0
+    device: Device = "auto"
     workers: int = 1
+    max_batch_tokens: int = 16_384
+
+    def bound_retry(self, seconds: float) -> float:
+        """Return a wait to advise to a refused request, within the bounds, seconds."""
+        return min(max(seconds, self.min_retry_seconds), self.max_retry_seconds)
+
+
+def resolve_priority(priority: int, limits: EngineLimits) -> int:
+    """Return the level of a request, 1 for the highest.
+
+    Args:
+        priority: What it named; 0 stands for the default.
+        limits: How many levels there are.
+
+    Raises:
+        InvalidInput: There is no such level.
+    """
+    if not 0 <= priority <= limits.priority_levels:
+        raise InvalidInput(
+            f"priority is {priority}; name 1 for the highest to"
+            f" {limits.priority_levels} for the lowest, or 0 for the default"
+        )
+    return priority or limits.default_priority
 
 
 def count_cores() -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from diffmask_service.core.statistics import ModelStatistics, Total
 from diffmask_service.core.values import ModelIdentity, Outputs, Reply, Timings
-from diffmask_service.engine.session import Row
+from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.tally import Tally
 from tests.support.clock import ManualClock
 

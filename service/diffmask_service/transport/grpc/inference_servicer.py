@@ -252,6 +252,7 @@ class InferenceServicer:
             deadline=deadline_of(
                 self._clock(), remaining_seconds, asked.timeout_seconds
             ),
+            priority=asked.priority,
             request_id=call.request_id,
         )
         call.note(reply)

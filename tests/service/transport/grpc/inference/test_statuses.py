@@ -283,6 +283,16 @@ async def test_the_earlier_of_timeout_and_deadline_holds(engine: Engine) -> None
     assert all(now + 19 <= each <= later + 21 for each in both)
 
 
+async def test_the_priority_reaches_the_queue(engine: Engine) -> None:
+    spying: Any = _Refusing(engine)
+    async with calling(spying) as caller:
+        await caller.call("ModelInfer", infer_request())
+        request = infer_request()
+        request.parameters["priority"].uint64_param = 1
+        await caller.call("ModelInfer", request)
+    assert spying.priorities == [0, 1]
+
+
 async def test_a_caller_that_leaves_is_cancelled(engine: Engine) -> None:
     entered = asyncio.Event()
 
