@@ -76,9 +76,11 @@ class Engine:
         self._lifecycle = Lifecycle()
         self._lifecycle.subscribe(lambda ready: telemetry.set_ready(is_ready=ready))
         self._tally = Tally(clock=clock)
+        self._device = loaded.session.device
+        self._num_workers = limits.workers if self._device == "cpu" else 1
         self._batcher = Batcher(
             self._tally.counting(loaded.session.run),
-            num_workers=limits.workers if loaded.session.device == "cpu" else 1,
+            num_workers=self._num_workers,
             policy=_choose_policy(loaded, limits),
             priority_step_seconds=limits.priority_step_seconds,
             counter=telemetry,
@@ -143,6 +145,16 @@ class Engine:
     def limits(self) -> EngineLimits:
         """Its bounds on requests."""
         return self._limits
+
+    @property
+    def device(self) -> str:
+        """Where the graph runs, `cpu` or `cuda`."""
+        return self._device
+
+    @property
+    def num_workers(self) -> int:
+        """Runs of the graph at the same time."""
+        return self._num_workers
 
     @property
     def statistics(self) -> ModelStatistics:

@@ -149,9 +149,12 @@ class InferenceServicer:
         engine = self._repository.find(request.name, version=request.version)
         model, limits = engine.description, engine.limits
         running = Running(
-            num_workers=limits.workers,
+            num_workers=engine.num_workers,
+            is_on_gpu=engine.device == "cuda",
             max_texts=limits.max_texts,
             default_deadline_seconds=limits.default_deadline_seconds,
+            priority_levels=limits.priority_levels,
+            default_priority=limits.default_priority,
         )
         return config_to_message(model, self._versions(model), running)
 

@@ -23,6 +23,9 @@ from diffmask_service.wire.inference.tensors import (
     unpack,
 )
 
+# What KServe's and MLServer's clients say of a tensor, which its fields say anyway.
+_PASSED_OVER = ("binary_data_size", "content_type")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
@@ -140,7 +143,7 @@ def _read_array(
     tensor: pb.ModelInferRequest.InferInputTensor, wanted: Input, *, raw: bytes | None
 ) -> Array:
     where = f"inputs.{wanted.name}"
-    refuse_others(tensor.parameters, (), where=f"{where}.parameters")
+    refuse_others(tensor.parameters, _PASSED_OVER, where=f"{where}.parameters")
     if tensor.datatype != wanted.datatype:
         raise InvalidInput(
             f"{where}: its datatype is {shown_name(tensor.datatype)}; send"

@@ -28,13 +28,19 @@ class Running:
 
     Attributes:
         num_workers: Runs at the same time.
+        is_on_gpu: Whether the graph runs on a GPU.
         max_texts: Most texts of a request.
         default_deadline_seconds: Time for a request that brings no deadline, seconds.
+        priority_levels: Levels that a request may name, 1 the highest.
+        default_priority: Level of a request that names none.
     """
 
     num_workers: int
+    is_on_gpu: bool
     max_texts: int
     default_deadline_seconds: float
+    priority_levels: int
+    default_priority: int
 
 
 def metadata_to_message(
@@ -104,10 +110,19 @@ def config_to_message(
         ],
         instance_group=[
             pb.ModelInstanceGroup(
-                count=running.num_workers, kind=pb.ModelInstanceGroup.KIND_CPU
+                count=running.num_workers,
+                kind=(
+                    pb.ModelInstanceGroup.KIND_GPU
+                    if running.is_on_gpu
+                    else pb.ModelInstanceGroup.KIND_CPU
+                ),
             )
         ],
-        dynamic_batching=pb.ModelDynamicBatching(default_queue_policy=policy),
+        dynamic_batching=pb.ModelDynamicBatching(
+            priority_levels=running.priority_levels,
+            default_priority_level=running.default_priority,
+            default_queue_policy=policy,
+        ),
     )
     for name, value in _properties(model, running).items():
         config.parameters[name].string_value = value

@@ -93,8 +93,9 @@ def refuse_others(
     """
     for name in sorted(parameters):
         if name not in known:
-            listed = f"known are {', '.join(known)}" if known else "none is known here"
-            raise InvalidInput(f"{where}: holds {shown_name(name)}; {listed}")
+            raise InvalidInput(
+                f"{where}: holds {shown_name(name)}; known are {', '.join(known)}"
+            )
 
 
 def _wrong(name: str, given: pb.InferParameter, wanted: str) -> InvalidInput:

@@ -38,8 +38,8 @@ _PARAMETERS = (
     "verify",
     "verify_states",
 )
-# Of the protocol, for servers of another kind or for its HTTP form.
-_PASSED_OVER = frozenset({"headers", "binary_data_output"})
+# For servers of another kind, or for the protocol's HTTP form.
+_PASSED_OVER = frozenset({"headers", "binary_data_output", "content_type"})
 _PASSED_OVER_PREFIX = "triton_"
 
 

@@ -51,7 +51,7 @@ async def test_a_method_is_called_by_its_reflected_types(engine: Engine) -> None
         pool = DescriptorPool(database)
         service = pool.FindServiceByName("inference.GRPCInferenceService")
         method = service.methods_by_name["ModelInfer"]
-        request = GetMessageClass(method.input_type)()
+        request: Any = GetMessageClass(method.input_type)()
         tensor = request.inputs.add(name="text", datatype="BYTES", shape=[1])
         tensor.contents.bytes_contents.append(b"good")
         request.outputs.add(name="label")

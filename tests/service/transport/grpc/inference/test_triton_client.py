@@ -156,6 +156,8 @@ async def test_metadata_and_configuration_agree(target: str) -> None:
         ]
     assert config["parameters"]["labels"]["string_value"] == "negative,positive"
     assert config["version_policy"]["specific"]["versions"] == ["3"]
+    assert config["instance_group"][0]["kind"] == "KIND_CPU"
+    assert config["dynamic_batching"]["priority_levels"] == "3"
     policy = config["dynamic_batching"]["default_queue_policy"]
     assert policy["default_timeout_microseconds"] == "10000000"
 
