@@ -248,7 +248,7 @@ class InferenceServicer:
             request.model_name, version=request.model_version
         )
         model = engine.description
-        asked = read_request(request, model)
+        asked = read_request(request, model, max_texts=engine.limits.max_texts)
         reply = await engine.explain(
             asked.inputs,
             asked.options,

@@ -69,17 +69,20 @@ def inputs_of(model: ModelDescription) -> tuple[Input, ...]:
     )
 
 
-def read_inputs(message: pb.ModelInferRequest, model: ModelDescription) -> Asked:
+def read_inputs(
+    message: pb.ModelInferRequest, model: ModelDescription, *, max_texts: int
+) -> Asked:
     """Parse the inputs of a request.
 
     Args:
         message: The request.
         model: Whom it asks.
+        max_texts: Most texts; checked before their values are read.
 
     Raises:
         InvalidInput: An input is missing, unknown or malformed, or contradicts another.
     """
-    array_by_name = _read_arrays(message, model)
+    array_by_name = _read_arrays(message, model, max_texts=max_texts)
     names = _text_names(model)
     if "input_ids" in array_by_name:
         texts = [name for name in names if name in array_by_name]
@@ -113,7 +116,7 @@ def _text_names(model: ModelDescription) -> tuple[str, ...]:
 
 
 def _read_arrays(
-    message: pb.ModelInferRequest, model: ModelDescription
+    message: pb.ModelInferRequest, model: ModelDescription, *, max_texts: int
 ) -> Mapping[str, Array]:
     known = {each.name: each for each in inputs_of(model)}
     raw_contents = message.raw_input_contents
@@ -131,16 +134,40 @@ def _read_arrays(
             )
         if tensor.name in arrays:
             raise InvalidInput(f"inputs: {tensor.name} comes twice; send it once")
+        shape = _read_shape(tensor, known[tensor.name], max_texts=max_texts)
         arrays[tensor.name] = _read_array(
             tensor,
             known[tensor.name],
+            shape=shape,
             raw=raw_contents[index] if raw_contents else None,
         )
     return arrays
 
 
+def _read_shape(
+    tensor: pb.ModelInferRequest.InferInputTensor, wanted: Input, *, max_texts: int
+) -> tuple[int, ...]:
+    shape = tuple(tensor.shape)
+    # An axis of nothing would let a shape name more texts than the request has bytes.
+    if len(shape) != wanted.num_axes or min(shape) < 1:
+        axes = "[batch]" if wanted.num_axes == 1 else "[batch, tokens]"
+        raise InvalidInput(
+            f"inputs.{wanted.name}: its shape is {list(shape)}; send {axes}, each at"
+            " least 1"
+        )
+    if shape[0] > max_texts:
+        raise InvalidInput(
+            f"inputs.{wanted.name}: holds {shape[0]} texts; send at most {max_texts}"
+        )
+    return shape
+
+
 def _read_array(
-    tensor: pb.ModelInferRequest.InferInputTensor, wanted: Input, *, raw: bytes | None
+    tensor: pb.ModelInferRequest.InferInputTensor,
+    wanted: Input,
+    *,
+    shape: tuple[int, ...],
+    raw: bytes | None,
 ) -> Array:
     where = f"inputs.{wanted.name}"
     refuse_others(tensor.parameters, _PASSED_OVER, where=f"{where}.parameters")
@@ -148,13 +175,6 @@ def _read_array(
         raise InvalidInput(
             f"{where}: its datatype is {shown_name(tensor.datatype)}; send"
             f" {wanted.datatype}"
-        )
-    shape = tuple(tensor.shape)
-    # An axis of nothing would let a shape name more texts than the request has bytes.
-    if len(shape) != wanted.num_axes or min(shape) < 1:
-        axes = "[batch]" if wanted.num_axes == 1 else "[batch, tokens]"
-        raise InvalidInput(
-            f"{where}: its shape is {list(shape)}; send {axes}, each at least 1"
         )
     if raw is None:
         return read_contents(tensor.contents, wanted.datatype, shape, where)

@@ -82,12 +82,15 @@ class InferCall:
     priority: int
 
 
-def read_request(message: pb.ModelInferRequest, model: ModelDescription) -> InferCall:
+def read_request(
+    message: pb.ModelInferRequest, model: ModelDescription, *, max_texts: int
+) -> InferCall:
     """Parse a request.
 
     Args:
         message: The request.
         model: Whom it asks.
+        max_texts: Most texts that it may hold.
 
     Raises:
         InvalidInput: A tensor, an output or a parameter is missing, unknown or
@@ -95,7 +98,7 @@ def read_request(message: pb.ModelInferRequest, model: ModelDescription) -> Infe
     """
     parameters = message.parameters
     _check_names(parameters)
-    asked = read_inputs(message, model)
+    asked = read_inputs(message, model, max_texts=max_texts)
     verify_states = names(parameters, "verify_states")
     verifies = flag(parameters, "verify") or bool(verify_states)
     wanted = _read_outputs(message.outputs, model, verifies=verifies)
