@@ -56,6 +56,24 @@ class TextInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInput:
+    """One text, or one pair, that its caller has tokenized. Axis `[tokens]`.
+
+    Attributes:
+        input_ids: `[tokens]` int64. Vocabulary indices, special tokens included.
+        token_type_ids: `[tokens]` int64. 0 for the text, 1 for its pair; None when all
+            are 0.
+    """
+
+    input_ids: Int64Array
+    token_type_ids: Int64Array | None = None
+
+
+# What a model is asked about.
+ModelInput: TypeAlias = TextInput | TokenInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainWhen:
     """A condition on the prediction of one label: everything given must hold.
 
@@ -291,6 +309,10 @@ class Explanation:
         input_gates: `[layers, tokens]` float32 in [0, 1]. Expected input gate values.
         hidden_gates: `[layers, tokens]` float32 in [0, 1]. Expected hidden gate values.
         verifications: One for each mask that was verified.
+        tokenized: What the model read, whatever units the explanation speaks of; None
+            at a client.
+        logits: Of the shape that `Outputs` names for the task, without `batch`; None at
+            a client.
         is_left_out: Whether gates and verifications that were asked for are missing
             because the prediction does not meet the condition for them.
     """
@@ -303,6 +325,8 @@ class Explanation:
     input_gates: Float32Array | None = None
     hidden_gates: Float32Array | None = None
     verifications: tuple[Verification, ...] = ()
+    tokenized: TokenizedText | None = None
+    logits: Float32Array | None = None
     is_left_out: bool = False
 
 

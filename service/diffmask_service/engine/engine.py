@@ -17,12 +17,15 @@ from diffmask_service.core.conditions import check_condition, is_met
 from diffmask_service.core.decoding import Reading
 from diffmask_service.core.explaining import explain_text, masks_to_verify, verify
 from diffmask_service.core.selection import Selection, select
+from diffmask_service.core.spelling import texts_of
+from diffmask_service.core.statistics import ModelStatistics
 from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
     Float32Array,
     GateKind,
     ModelDescription,
+    ModelInput,
     Reply,
     TextInput,
     Timings,
@@ -33,9 +36,10 @@ from diffmask_service.engine.budget import Permit, TokenBudget
 from diffmask_service.engine.door import Door, Turn
 from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.lifecycle import Lifecycle
-from diffmask_service.engine.limits import EngineLimits, check_inputs
+from diffmask_service.engine.limits import EngineLimits, check_inputs, most_tokens
 from diffmask_service.engine.line import Ran
 from diffmask_service.engine.loading import Loaded, load
+from diffmask_service.engine.tally import Tally
 from diffmask_service.errors import NotReadyError, OverloadedError
 from diffmask_service.telemetry import ModelTelemetry, Telemetry, outcome_of
 
@@ -71,9 +75,12 @@ class Engine:
         self._clock = clock
         self._lifecycle = Lifecycle()
         self._lifecycle.subscribe(lambda ready: telemetry.set_ready(is_ready=ready))
+        self._tally = Tally(clock=clock)
+        self._device = loaded.session.device
+        self._num_workers = limits.workers if self._device == "cpu" else 1
         self._batcher = Batcher(
-            loaded.session.run,
-            num_workers=limits.workers if loaded.session.device == "cpu" else 1,
+            self._tally.counting(loaded.session.run),
+            num_workers=self._num_workers,
             policy=_choose_policy(loaded, limits),
             priority_step_seconds=limits.priority_step_seconds,
             counter=telemetry,
@@ -134,13 +141,33 @@ class Engine:
         """The model as its callers see it, with its present readiness."""
         return replace(self._description, is_ready=self._lifecycle.is_ready)
 
+    @property
+    def limits(self) -> EngineLimits:
+        """Its bounds on requests."""
+        return self._limits
+
+    @property
+    def device(self) -> str:
+        """Where the graph runs, `cpu` or `cuda`."""
+        return self._device
+
+    @property
+    def num_workers(self) -> int:
+        """Runs of the graph at the same time."""
+        return self._num_workers
+
+    @property
+    def statistics(self) -> ModelStatistics:
+        """What it did so far."""
+        return self._tally.statistics
+
     def on_readiness(self, listener: Callable[[bool], None]) -> None:
         """Tell a listener whether requests are answered, now and at each change."""
         self._lifecycle.subscribe(listener)
 
     async def explain(
         self,
-        inputs: Sequence[TextInput],
+        inputs: Sequence[ModelInput],
         options: ExplainOptions,
         *,
         deadline: float | None = None,
@@ -150,7 +177,8 @@ class Engine:
         """Predict texts and explain each prediction.
 
         Args:
-            inputs: The texts; they never influence each other's answers.
+            inputs: The texts, or their tokens; they never influence each other's
+                answers.
             options: What the answers should hold.
             deadline: When the caller gives up, seconds of `time.monotonic`; None for
                 the default. One beyond the longest that is allowed counts as that.
@@ -172,8 +200,10 @@ class Engine:
             turn = self._door.turn(deadline=deadline, priority=priority)
             reply = await self._admit(inputs, options, turn)
             outcome = "ok"
+            self._tally.answer(reply, seconds=self._clock() - began)
         except BaseException as error:
             outcome = outcome_of(error)
+            self._tally.fail(seconds=self._clock() - began)
             raise
         finally:
             self._telemetry.end_request(outcome=outcome, seconds=self._clock() - began)
@@ -197,7 +227,7 @@ class Engine:
         self._text_worker.shutdown(wait=True)
 
     async def _admit(
-        self, inputs: Sequence[TextInput], options: ExplainOptions, turn: Turn
+        self, inputs: Sequence[ModelInput], options: ExplainOptions, turn: Turn
     ) -> Reply:
         try:
             self._lifecycle.enter()
@@ -224,22 +254,21 @@ class Engine:
                     turn, num_texts=len(inputs), stage="its texts were run"
                 )
                 return await self._answer(
-                    inputs, texts, selection, turn, tokenize_seconds=seconds
+                    texts_of(inputs, texts),
+                    texts,
+                    selection,
+                    turn,
+                    tokenize_seconds=seconds,
                 )
             finally:
                 permit.release()
         finally:
             self._lifecycle.leave()
 
-    def _take(self, inputs: Sequence[TextInput], *, runs: int) -> Permit:
-        # Before tokenizing nobody knows the tokens; hardly a text has more of them
-        # than bytes, and none that is answered has more than the model takes.
+    def _take(self, inputs: Sequence[ModelInput], *, runs: int) -> Permit:
+        # None that is answered has more than the model takes.
         num_tokens = sum(
-            min(
-                self._description.max_tokens,
-                len(text.text.encode()) + len((text.text_pair or "").encode()) + 3,
-            )
-            for text in inputs
+            min(self._description.max_tokens, most_tokens(each)) for each in inputs
         )
         try:
             return self._budget.take(runs * num_tokens)
@@ -248,7 +277,7 @@ class Engine:
             raise
 
     def _tokenize(
-        self, inputs: Sequence[TextInput], *, truncate: bool
+        self, inputs: Sequence[ModelInput], *, truncate: bool
     ) -> list[TokenizedText]:
         return [
             self._tokenizer.tokenize(text, truncate=truncate, where=f"inputs[{index}]")

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from diffmask_service.core.values import TextInput
+import numpy as np
+
+from diffmask_service.core.values import ModelInput, TextInput, TokenInput
 from diffmask_service.errors import InvalidInput, UnsupportedTask
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -82,8 +84,22 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def most_tokens(text: ModelInput) -> int:
+    """Return how many tokens a text can have, before anybody tokenized it.
+
+    Args:
+        text: Of which hardly one has more tokens than bytes.
+    """
+    if isinstance(text, TokenInput):
+        return len(text.input_ids)
+    return len(text.text.encode()) + len((text.text_pair or "").encode()) + 3
+
+
 def check_inputs(
-    inputs: Sequence[TextInput], limits: EngineLimits, *, takes_pairs: bool
+    inputs: Sequence[ModelInput],
+    limits: EngineLimits,
+    *,
+    takes_pairs: bool,
 ) -> None:
     """Refuse what cannot be answered, before any work is done for it.
 
@@ -103,20 +119,45 @@ def check_inputs(
         raise InvalidInput(
             f"the request holds {len(inputs)} texts; send at most {limits.max_texts}"
         )
-    for index, text in enumerate(inputs):
-        if text.text_pair is not None and not takes_pairs:
-            raise UnsupportedTask(
-                f"inputs[{index}] has a text_pair, but the model reads single texts;"
-                " leave it out"
-            )
-        if text.text_pair is None and takes_pairs:
-            raise InvalidInput(
-                f"inputs[{index}] lacks a text_pair; the model was trained on pairs,"
-                " or on questions with their context as text_pair"
-            )
-        _check_text(text.text, f"inputs[{index}].text", limits)
-        if text.text_pair is not None:
-            _check_text(text.text_pair, f"inputs[{index}].text_pair", limits)
+    for index, each in enumerate(inputs):
+        where = f"inputs[{index}]"
+        if isinstance(each, TokenInput):
+            _check_tokens(each, where, takes_pairs=takes_pairs)
+        else:
+            _check_texts(each, where, limits, takes_pairs=takes_pairs)
+
+
+def _check_tokens(tokens: TokenInput, where: str, *, takes_pairs: bool) -> None:
+    kinds = tokens.token_type_ids
+    if kinds is not None and not np.isin(kinds, (0, 1)).all():
+        raise InvalidInput(f"{where}.token_type_ids holds other values than 0 and 1")
+    if kinds is not None and kinds.any() and not takes_pairs:
+        raise UnsupportedTask(
+            f"{where} has tokens of a second text, but the model reads single texts;"
+            " send token_type_ids of 0, or none"
+        )
+    if takes_pairs and (kinds is None or 1 not in kinds):
+        raise InvalidInput(
+            f"{where} has no token of a second text; the model was trained on pairs, or"
+            " on questions and contexts: send token_type_ids with 1 for those tokens"
+        )
+
+
+def _check_texts(
+    text: TextInput, where: str, limits: EngineLimits, *, takes_pairs: bool
+) -> None:
+    if text.text_pair is not None and not takes_pairs:
+        raise UnsupportedTask(
+            f"{where} has a text_pair, but the model reads single texts; leave it out"
+        )
+    if text.text_pair is None and takes_pairs:
+        raise InvalidInput(
+            f"{where} lacks a text_pair; the model was trained on pairs, or on"
+            " questions with their context as text_pair"
+        )
+    _check_text(text.text, f"{where}.text", limits)
+    if text.text_pair is not None:
+        _check_text(text.text_pair, f"{where}.text_pair", limits)
 
 
 def _check_text(text: str, where: str, limits: EngineLimits) -> None:
