@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from diffmask_service.bundle import read_bundle
 from diffmask_service.config import ServiceConfig
 from diffmask_service.engine import Engine, EngineLimits
 from diffmask_service.repository import Repository
-from diffmask_service.telemetry import Telemetry
+from diffmask_service.telemetry import Telemetry, connect_tracer
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
     SERVICE,
@@ -104,8 +104,13 @@ async def serve(
         StartError: A port is taken or a dependency is missing.
     """
     stop = asyncio.Event()
-    with _stop_on_signal(stop):
-        parts = await _start(config)
+    traces = config.trace_settings
+    telemetry = Telemetry(
+        by_state=config.metrics_by_state,
+        tracer=None if traces is None else connect_tracer(traces),
+    )
+    with closing(telemetry), _stop_on_signal(stop):
+        parts = await _start(config, telemetry)
         try:
             parts.engine.on_readiness(parts.health.set_ready)
             _LOG.info("ready on %s", parts.addresses.grpc_target)
@@ -116,13 +121,12 @@ async def serve(
             await _stop(parts, drain_seconds=config.drain_seconds)
 
 
-async def _start(config: ServiceConfig) -> _Parts:
+async def _start(config: ServiceConfig, telemetry: Telemetry) -> _Parts:
     if config.host not in _LOOPBACK:
         _LOG.warning(
             "listening on %s without encryption or authentication; keep strangers out",
             config.host,
         )
-    telemetry = Telemetry()
     engine = await asyncio.to_thread(
         open_engine,
         config.bundle,

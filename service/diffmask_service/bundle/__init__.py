@@ -20,9 +20,15 @@ from diffmask_service.bundle.manifest import (
     Parity,
     Precision,
     Provenance,
-    ReferenceDistribution,
     TaskName,
     ValueDefinition,
+)
+from diffmask_service.bundle.reference import (
+    MAX_HISTOGRAM_LABELS,
+    ReferenceDistribution,
+    References,
+    TextHistograms,
+    count_texts,
 )
 from diffmask_service.bundle.selftest import SelfTest, SelfTestCase
 from diffmask_service.bundle.training_report import (
@@ -30,9 +36,11 @@ from diffmask_service.bundle.training_report import (
     ProbeReport,
     StateReport,
 )
+from diffmask_service.core.drift import gate_figures
 from diffmask_service.core.spans import best_span
 
 __all__ = [
+    "MAX_HISTOGRAM_LABELS",
     "Bundle",
     "FitVerdict",
     "GateDefinition",
@@ -44,15 +52,19 @@ __all__ = [
     "ProbeReport",
     "Provenance",
     "ReferenceDistribution",
+    "References",
     "SelfTest",
     "SelfTestCase",
     "StateReport",
     "TaskName",
+    "TextHistograms",
     "ValueDefinition",
     "best_span",
     "check_graph",
     "check_target",
+    "count_texts",
     "cut_graph",
+    "gate_figures",
     "prediction_outputs",
     "read_bundle",
     "write_bundle",

@@ -44,11 +44,13 @@ class HealthListener(Protocol):
 class RunCounter(Protocol):
     """What a batcher reports to telemetry."""
 
-    def expire(self) -> None:
-        """Count a text whose deadline passed before it was run."""
+    def expire(self, *, stage: str) -> None:
+        """Count a text whose deadline passed in the queue, or in its run (infer)."""
         ...
 
-    def count_run(self, *, num_texts: int, num_masked: int, num_tokens: int) -> None:
+    def count_run(
+        self, *, num_texts: int, num_masked: int, num_tokens: int, release: str
+    ) -> None:
         """Count one run of the graph."""
         ...
 
@@ -145,7 +147,7 @@ class Batcher:
         )
         # The caller hears at its deadline, whatever the workers are busy with.
         timer = loop.call_later(
-            max(0.0, deadline - entry.enqueued), self._expire, entry
+            max(0.0, deadline - entry.enqueued), self._time_out, entry
         )
         entry.future.add_done_callback(lambda _: timer.cancel())
         self._waiting.append(entry)
@@ -156,6 +158,10 @@ class Batcher:
     def estimate_seconds(self, num_tokens: int) -> float:
         """Return about how long the workers take over a number of tokens, seconds."""
         return num_tokens * self._token_seconds / self._num_workers
+
+    def count_waiting(self) -> int:
+        """Return how many entries wait; callable from any thread."""
+        return len(self._waiting)
 
     def close(self) -> None:
         """Fail what still waits, let the running end, and free the threads."""
@@ -196,6 +202,7 @@ class Batcher:
             num_texts=len(group),
             num_masked=sum(entry.row.keep is not None for entry in group),
             num_tokens=sum(entry.shape.num_tokens for entry in group),
+            release=self._release(group),
         )
         running = asyncio.get_running_loop().run_in_executor(
             self._workers,
@@ -241,10 +248,22 @@ class Batcher:
         num_tokens = sum(entry.shape.num_tokens for entry in group)
         self._token_seconds += 0.1 * (seconds / num_tokens - self._token_seconds)
 
-    def _expire(self, entry: Entry) -> None:
+    def _release(self, group: list[Entry]) -> str:
+        # Nothing waits for mates: what lets a run go is a worker that is idle, unless
+        # the group could hold no more.
+        room = self._max_group_tokens // group[0].shape.num_tokens
+        if room <= 1:
+            return "full"
+        return "tokens" if len(group) == room else "idle"
+
+    def _time_out(self, entry: Entry) -> None:
+        # A run that has begun goes on, but its caller need not wait for it.
+        self._expire(entry, stage="queue" if entry in self._waiting else "infer")
+
+    def _expire(self, entry: Entry, *, stage: str = "queue") -> None:
         if entry.future.done():
             return
-        self._counter.expire()
+        self._counter.expire(stage=stage)
         waited = self._clock() - entry.enqueued
         entry.future.set_exception(
             DeadlineError(

@@ -19,7 +19,6 @@ from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
     Float32Array,
-    GateKind,
     ModelDescription,
     Reply,
     TextInput,
@@ -79,6 +78,7 @@ class Engine:
             estimate_seconds=self._batcher.estimate_seconds,
             on_change=telemetry.set_queue_tokens,
         )
+        telemetry.watch_queue(self._batcher.count_waiting)
         # One thread for text work: it is short, and keeps the event loop free.
         self._text_worker = ThreadPoolExecutor(1, "diffmask-text")
 
@@ -113,6 +113,8 @@ class Engine:
                 model.identity,
                 states=model.states,
                 threshold=model.hard_mask_threshold,
+                labels=model.labels,
+                references=bundle.manifest.reference,
             ),
         )
 
@@ -180,6 +182,7 @@ class Engine:
         self._lifecycle.close()
         self._batcher.close()
         self._text_worker.shutdown(wait=True)
+        self._telemetry.close()
 
     async def _admit(
         self, inputs: Sequence[TextInput], options: ExplainOptions, *, deadline: float
@@ -197,7 +200,8 @@ class Engine:
             permit = self._take(inputs, runs=runs)
             try:
                 texts, seconds = await self._off_loop(
-                    lambda: self._tokenize(inputs, truncate=options.truncate)
+                    "tokenize",
+                    lambda: self._tokenize(inputs, truncate=options.truncate),
                 )
                 permit.settle(runs * sum(len(text.input_ids) for text in texts))
                 return await self._answer(
@@ -249,10 +253,11 @@ class Engine:
             [self._run(text, selection, deadline=deadline) for text in texts]
         )
         explanations, decode_seconds = await self._off_loop(
+            "decode",
             lambda: [
                 self._decode(*each, selection)
                 for each in zip(inputs, texts, answered, strict=True)
-            ]
+            ],
         )
         runs = [ran for each in answered for ran in (each.ran, *each.verified)]
         timings = Timings(
@@ -273,8 +278,14 @@ class Engine:
         self, text: TokenizedText, selection: Selection, *, deadline: float
     ) -> _Answered:
         row = Row(input_ids=text.input_ids, token_type_ids=text.token_type_ids)
+        began = self._clock()
         ran = await self._batcher.submit(
             row, fetches=selection.fetches, deadline=deadline
+        )
+        started, ended = began + ran.queue_seconds, self._clock()
+        self._telemetry.trace("queue", began=began, ended=started)
+        self._telemetry.trace(
+            "infer", began=started, ended=ended, num_tokens=len(text.input_ids)
         )
         masks: tuple[Float32Array, ...] = ()
         if ran.outputs.input_gates is not None:
@@ -291,6 +302,10 @@ class Engine:
                 for mask in masks
             ]
         )
+        if masks:
+            self._telemetry.trace(
+                "verify", began=ended, ended=self._clock(), num_masks=len(masks)
+            )
         return _Answered(ran=ran, masks=masks, verified=tuple(verified))
 
     def _decode(
@@ -321,20 +336,19 @@ class Engine:
                 decoder=self._decoder,
             ),
         )
-        if input_gates is not None:
-            self._telemetry.count_gates(GateKind.INPUT, input_gates[0])
-        if hidden_gates is not None:
-            self._telemetry.count_gates(GateKind.HIDDEN, hidden_gates[0])
-        self._telemetry.count_verifications(explanation)
+        self._telemetry.count_text(explanation, outputs)
         return explanation
 
-    async def _off_loop(self, work: Callable[[], _T]) -> tuple[_T, float]:
+    async def _off_loop(self, stage: str, work: Callable[[], _T]) -> tuple[_T, float]:
         def timed() -> tuple[_T, float]:
             began = self._clock()
             return work(), self._clock() - began
 
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._text_worker, timed)
+        result, seconds = await loop.run_in_executor(self._text_worker, timed)
+        ended = self._clock()
+        self._telemetry.trace(stage, began=ended - seconds, ended=ended)
+        return result, seconds
 
 
 async def _all(awaitables: Sequence[Awaitable[_T]]) -> list[_T]:

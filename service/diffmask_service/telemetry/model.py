@@ -1,57 +1,87 @@
-"""Metrics of one model."""
+"""Metrics of one model: the one thing that an engine counts with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Gauge
 
+from diffmask_service.bundle import References
 from diffmask_service.core.values import (
     Explanation,
-    Float32Array,
     GateKind,
+    LabelPrediction,
     ModelIdentity,
+    Outputs,
     Timings,
 )
+from diffmask_service.telemetry.drift import DriftMonitor
 from diffmask_service.telemetry.gates import GateMetrics
-from diffmask_service.telemetry.requests import RequestMetrics
+from diffmask_service.telemetry.requests import RequestMetrics, RunMetrics
+from diffmask_service.telemetry.series import ModelSeries
+from diffmask_service.telemetry.tracing import Tracer
 
 
 class ModelTelemetry:
-    """Metrics of one model.
+    """Metrics and spans of one version of a model.
 
     Args:
-        registry: Where they are shown.
+        series: Makes its series.
         identity: Which model.
         states: Names of all its states.
+        labels: Names of all its labels.
         threshold: Of its hard mask, in [0, 1].
+        references: Reference distributions of its bundle by kind of gate.
+        by_state: Whether each state has series of its own.
+        tracer: Where spans go.
     """
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        series: ModelSeries,
         identity: ModelIdentity,
         *,
         states: Sequence[str],
+        labels: Sequence[str],
         threshold: float,
+        references: References,
+        by_state: bool,
+        tracer: Tracer,
     ) -> None:
-        self._threshold = threshold
-        self._request = RequestMetrics(registry, identity.id)
-        self._gates = GateMetrics(registry, identity.id, states)
-        info = Gauge(
+        self._series = series
+        self._tracer = tracer
+        self._request = RequestMetrics(series)
+        self._runs = RunMetrics(series)
+        self._gates = GateMetrics(
+            series, states=states, threshold=threshold, by_state=by_state
+        )
+        self._drift = DriftMonitor(
+            series,
+            {
+                GateKind(kind): reference.histograms
+                for kind, reference in references.items()
+                if reference.histograms is not None
+            },
+            states=states,
+            labels=labels,
+            threshold=threshold,
+            by_state=by_state,
+        )
+        series.make(
+            Gauge,
             "diffmask_model_info",
             "Always 1; the labels say which model is served.",
-            ("model", "version", "digest", "precision"),
-            registry=registry,
-        )
-        info.labels(
-            identity.id, identity.version, identity.digest, identity.precision
+            [("digest", identity.digest), ("precision", identity.precision)],
         ).set(1)
-        self._ready = Gauge(
-            "diffmask_model_ready",
-            "1 while the model answers requests.",
-            ("model",),
-            registry=registry,
-        ).labels(identity.id)
+        self._ready = series.gauge(
+            "diffmask_model_ready", "1 while the model answers requests."
+        )
+        series.gauge(
+            "diffmask_model_load_timestamp_seconds",
+            "When the model was loaded, seconds of Unix time.",
+        ).set_to_current_time()
+
+    def close(self) -> None:
+        """Remove the series, unless another engine serves the same version."""
+        self._series.remove()
 
     def set_ready(self, *, is_ready: bool) -> None:
         """Show whether the model answers requests."""
@@ -80,22 +110,40 @@ class ModelTelemetry:
         """Show how many tokens are admitted and not yet answered."""
         self._request.queue_tokens.set(num_tokens)
 
-    def expire(self) -> None:
-        """Count a text whose deadline passed before it was run."""
-        self._request.expired.inc()
+    def watch_queue(self, count_texts: Callable[[], int]) -> None:
+        """Show how many texts wait, asked at each scrape, from its thread."""
+        self._request.queue_texts.set_function(count_texts)
 
-    def count_run(self, *, num_texts: int, num_masked: int, num_tokens: int) -> None:
+    def expire(self, *, stage: str = "queue") -> None:
+        """Count a text whose deadline passed in one of `EXPIRY_STAGES`."""
+        self._request.expired[stage].inc()
+
+    def count_run(
+        self,
+        *,
+        num_texts: int,
+        num_masked: int,
+        num_tokens: int,
+        num_padding: int = 0,
+        release: str = "idle",
+    ) -> None:
         """Count one run of the graph.
 
         Args:
             num_texts: Texts of the run: that many forward passes.
             num_masked: How many of them ran under a mask, to verify an explanation.
-            num_tokens: Their tokens in total.
+            num_tokens: Their tokens in total, >= 1.
+            num_padding: Padding computed beside them, tokens.
+            release: Which of `RELEASES` let it go.
         """
-        self._request.passes["explain"].inc(num_texts - num_masked)
-        self._request.passes["verify"].inc(num_masked)
-        self._request.tokens.inc(num_tokens)
-        self._request.run_texts.observe(num_texts)
+        self._runs.passes["explain"].inc(num_texts - num_masked)
+        self._runs.passes["verify"].inc(num_masked)
+        self._runs.tokens.inc(num_tokens)
+        self._runs.padding.inc(num_padding)
+        self._runs.releases[release].inc()
+        self._runs.run_texts.observe(num_texts)
+        self._runs.run_tokens.observe(num_tokens)
+        self._runs.padding_ratio.observe(num_padding / (num_padding + num_tokens))
 
     def observe_timings(self, timings: Timings) -> None:
         """Record the stages of one request."""
@@ -104,25 +152,38 @@ class ModelTelemetry:
         self._request.stages["infer"].observe(timings.infer_seconds)
         self._request.stages["decode"].observe(timings.decode_seconds)
 
-    def count_gates(self, kind: GateKind, gates: Float32Array) -> None:
-        """Add up one text's gates.
+    def count_text(self, explanation: Explanation, outputs: Outputs) -> None:
+        """Count what was said of one text: its gates and how far they can be trusted.
 
         Args:
-            kind: Which gates.
-            gates: `[layers, tokens]` float32 in [0, 1], all states, special tokens
-                counted.
+            explanation: What its caller is told.
+            outputs: Of its run, a batch of one, all states.
         """
-        openness = gates.sum(axis=1, dtype=np.float64)
-        kept = (gates >= np.float32(self._threshold)).sum(axis=1)
-        num_tokens = gates.shape[1]
-        for state, series in enumerate(self._gates.by_kind[kind]):
-            series.openness.inc(float(openness[state]))
-            series.kept.inc(float(kept[state]))
-            series.tokens.inc(num_tokens)
+        label_index = 0
+        if isinstance(explanation.prediction, LabelPrediction):
+            label_index = explanation.prediction.label_index
+        gates_by_kind = {
+            GateKind.INPUT: outputs.input_gates,
+            GateKind.HIDDEN: outputs.hidden_gates,
+        }
+        is_explained = False
+        for kind, gates in gates_by_kind.items():
+            if gates is not None:
+                is_explained = True
+                self._gates.count(kind, gates[0])
+                self._drift.add(kind, gates[0], label_index=label_index)
+        self._request.texts["true" if is_explained else "false"].inc()
+        self._gates.count_verifications(explanation)
 
-    def count_verifications(self, explanation: Explanation) -> None:
-        """Count what the kept tokens of one text alone led to."""
-        for verification in explanation.verifications:
-            key = "true" if verification.is_agreeing else "false"
-            self._gates.agreement[key].inc()
-            self._gates.divergence.observe(verification.divergence)
+    def trace(
+        self, stage: str, *, began: float, ended: float, **counts: int | str
+    ) -> None:
+        """Record a stage of the present call that has ended.
+
+        Args:
+            stage: Its name.
+            began: When, seconds of `time.monotonic`.
+            ended: When, likewise.
+            **counts: Sizes and names, never content.
+        """
+        self._tracer.record(stage, began=began, ended=ended, **counts)

@@ -19,6 +19,8 @@ OUTCOMES = (
     "failed",
 )
 REJECTIONS = ("queue_full", "draining")
+EXPIRY_STAGES = ("queue", "infer")
+RELEASES = ("full", "tokens", "timeout", "idle")
 
 
 def outcome_of(error: BaseException) -> str:

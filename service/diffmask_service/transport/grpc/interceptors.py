@@ -133,7 +133,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         CURRENT_CALL.set(call)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         began = self._clock()
-        self._telemetry.begin_call(service, method)
+        self._telemetry.begin_call(
+            service,
+            method,
+            metadata=context.invocation_metadata() or (),
+            request_id=call.request_id,
+        )
         code, message = grpc.StatusCode.CANCELLED, ""
         try:
             if isinstance(request, _Malformed):
