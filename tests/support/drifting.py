@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffmask_service.bundle import ReferenceDistribution, count_texts, gate_figures
+from tests.support.tiny import LABELS, STATES
 
 NUM_STATES = 8
 
@@ -44,3 +45,16 @@ def random_reference(
         kept_share=means,
         histograms=count_texts(np.stack(figures), labels, num_labels=num_labels),
     )
+
+
+def tiny_histograms() -> dict[str, ReferenceDistribution]:
+    """Return references for the tiny bundle, from a text of each label."""
+    means = ((0.5,) * len(STATES),) * len(LABELS)
+    figures = np.full((len(LABELS), 2, len(STATES)), 0.5)
+    reference = ReferenceDistribution(
+        num_texts=(1,) * len(LABELS),
+        mean_gate=means,
+        kept_share=means,
+        histograms=count_texts(figures, range(len(LABELS)), num_labels=len(LABELS)),
+    )
+    return {"input": reference, "hidden": reference}

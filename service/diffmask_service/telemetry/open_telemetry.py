@@ -18,7 +18,8 @@ _EXPORTERS: Final = {
     "grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
     "http": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
 }
-_FLUSH_MILLISECONDS = 3000
+# Its retries come to an end with it, and so does the last wait when a server stops.
+_EXPORT_SECONDS = 3
 _CALL_SPAN: ContextVar[Any] = ContextVar("diffmask_call_span", default=None)
 
 
@@ -40,7 +41,9 @@ def connect_tracer(settings: TraceSettings) -> "OpenTelemetryTracer":
             "tracing needs OpenTelemetry; install diffmask-service[tracing], or leave"
             " out --trace-endpoint"
         ) from error
-    processor = export.BatchSpanProcessor(exporter(endpoint=settings.endpoint))
+    processor = export.BatchSpanProcessor(
+        exporter(endpoint=settings.endpoint, timeout=_EXPORT_SECONDS)
+    )
     return OpenTelemetryTracer(processor, sample_ratio=settings.sample_ratio)
 
 
@@ -122,5 +125,4 @@ class OpenTelemetryTracer:
 
     def close(self) -> None:
         """Send what is left, and wait a few seconds at most."""
-        self._provider.force_flush(_FLUSH_MILLISECONDS)
         self._provider.shutdown()
