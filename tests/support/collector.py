@@ -51,8 +51,8 @@ def grpc_collector() -> Iterator[Collector]:
         collector.exports.append(request)
         return b""
 
-    handler: grpc.RpcMethodHandler[bytes, bytes] = (
-        grpc.unary_unary_rpc_method_handler(export)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
+        export
     )
     with ThreadPoolExecutor(1) as workers:
         server = grpc.server(workers)

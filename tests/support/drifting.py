@@ -3,7 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from diffmask_service.bundle import ReferenceDistribution, count_texts, gate_figures
+from diffmask_service.bundle import (
+    ReferenceDistribution,
+    References,
+    count_texts,
+    gate_figures,
+)
 from tests.support.tiny import LABELS, STATES
 
 NUM_STATES = 8
@@ -47,7 +52,7 @@ def random_reference(
     )
 
 
-def tiny_histograms() -> dict[str, ReferenceDistribution]:
+def tiny_histograms() -> References:
     """Return references for the tiny bundle, from a text of each label."""
     means = ((0.5,) * len(STATES),) * len(LABELS)
     figures = np.full((len(LABELS), 2, len(STATES)), 0.5)
