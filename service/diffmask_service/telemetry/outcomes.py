@@ -18,7 +18,7 @@ OUTCOMES = (
     "cancelled",
     "failed",
 )
-REJECTIONS = ("queue_full", "draining")
+REJECTIONS = ("queue_full", "draining", "late")
 EXPIRY_STAGES = ("queue", "infer")
 RELEASES = ("full", "tokens", "timeout", "idle")
 

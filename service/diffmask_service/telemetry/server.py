@@ -72,51 +72,63 @@ class Telemetry:
         """Send what spans are left; waits no longer than a few seconds."""
         self._tracer.close()
 
-    def expect_call(self, service: str, method: str) -> None:
-        """Make the series of one unary method, at zero.
+    def expect_call(self, service: str, method: str, *, kind: str = "unary") -> None:
+        """Make the series of one method, at zero.
 
         Args:
             service: Full name of the gRPC service.
             method: Name of the method.
+            kind: `unary`, `client_stream`, `server_stream` or `bidi_stream`.
         """
-        self._grpc_started.labels("unary", service, method)
-        self._grpc_seconds.labels("unary", service, method)
+        self._grpc_started.labels(kind, service, method)
+        self._grpc_seconds.labels(kind, service, method)
         for code in _CODES:
-            self._grpc_handled.labels("unary", service, method, code)
+            self._grpc_handled.labels(kind, service, method, code)
 
     def begin_call(
         self,
         service: str,
         method: str,
         *,
+        kind: str = "unary",
         metadata: Iterable[tuple[str, str | bytes]] = (),
         request_id: str = "",
     ) -> None:
-        """Count a unary call that begins, and open its span.
+        """Count a call that begins, and open its span.
 
         Args:
             service: Full name of the gRPC service.
             method: Name of the method, one that the service has.
+            kind: As for `expect_call`.
             metadata: What the caller sent; only the trace that the call belongs to is
                 read of it.
             request_id: Identity of the call in the log.
         """
-        self._grpc_started.labels("unary", service, method).inc()
+        self._grpc_started.labels(kind, service, method).inc()
         self._tracer.begin_call(
             service, method, metadata=metadata, request_id=request_id
         )
 
-    def end_call(self, service: str, method: str, *, code: str, seconds: float) -> None:
-        """Count a unary call that ended, and close its span.
+    def end_call(
+        self,
+        service: str,
+        method: str,
+        *,
+        code: str,
+        seconds: float,
+        kind: str = "unary",
+    ) -> None:
+        """Count a call that ended, and close its span.
 
         Args:
             service: Full name of the gRPC service.
             method: Name of the method.
             code: Name of its status, such as `OK`.
             seconds: How long it took, seconds.
+            kind: As for `expect_call`.
         """
-        self._grpc_handled.labels("unary", service, method, code).inc()
-        self._grpc_seconds.labels("unary", service, method).observe(seconds)
+        self._grpc_handled.labels(kind, service, method, code).inc()
+        self._grpc_seconds.labels(kind, service, method).observe(seconds)
         self._tracer.end_call(code=code)
 
     def for_model(
