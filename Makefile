@@ -58,13 +58,16 @@ imports: install ## check who may import whom
 	$(BIN)/lint-imports
 
 .PHONY: unit
-unit: install ## run the tests, without a network
+unit: install promtool ## run the tests, without a network
 	HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/pytest --no-skips
 
 .PHONY: conformance
 conformance: ## run KServe's client against the server, in an environment of its own
 	@.ci/environment $(CONFORMANCE_VENV) conformance
 	$(CONFORMANCE_VENV)/bin/pytest --no-skips tests/conformance
+.PHONY: promtool
+promtool: install
+	@.ci/promtool $(VENV)
 
 .PHONY: package
 package: install ## build the distributions and check what is in them

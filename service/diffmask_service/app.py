@@ -5,7 +5,7 @@ import functools
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from diffmask_service.bundle import read_bundle
 from diffmask_service.config import ServiceConfig, wrong_settings
 from diffmask_service.engine import Engine, EngineLimits
 from diffmask_service.repository import ModelFolder, OneBundle, Repository, watch
-from diffmask_service.telemetry import Telemetry
+from diffmask_service.telemetry import Telemetry, connect_tracer
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
     SERVICE_NAMES,
@@ -130,11 +130,18 @@ async def serve(
         BundleError: No bundle can be used.
         StartError: A port is taken or a dependency is missing.
     """
+    if problems := config.contradictions():
+        raise wrong_settings(problems)
     stop, look = asyncio.Event(), asyncio.Event()
-    with _set_on_signal(
-        {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: look}
-    ):
-        parts = await _listen(config, repository)
+    traces = config.trace_settings
+    telemetry = Telemetry(
+        by_state=config.metrics_by_state,
+        tracer=None if traces is None else connect_tracer(traces),
+    )
+    on_signal = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: look}
+    with closing(telemetry), _set_on_signal(on_signal):
+        repository = repository or build_repository(config, telemetry)
+        parts = await _listen(config, repository, telemetry)
         try:
             if await _until(stop, parts.repository.start()):
                 return
@@ -148,11 +155,9 @@ async def serve(
             await _stop(parts, drain_seconds=config.drain_seconds)
 
 
-async def _listen(config: ServiceConfig, repository: Repository | None) -> _Parts:
-    if problems := config.contradictions():
-        raise wrong_settings(problems)
-    telemetry = Telemetry()
-    repository = repository or build_repository(config, telemetry)
+async def _listen(
+    config: ServiceConfig, repository: Repository, telemetry: Telemetry
+) -> _Parts:
     settings = config.grpc_settings
     health = HealthServicer(SERVICE_NAMES)
     repository.subscribe(health.set_model_ready)

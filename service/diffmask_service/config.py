@@ -13,6 +13,7 @@ from typing import Any
 
 from diffmask_service.engine.limits import Device, EngineLimits, count_cores
 from diffmask_service.errors import StartError
+from diffmask_service.telemetry import TraceSettings
 from diffmask_service.transport.grpc.server import GrpcSecurity, GrpcSettings
 from diffmask_service.transport.tls import TlsFiles
 from diffmask_service.transport.tokens import TokenFile
@@ -293,6 +294,45 @@ class ServiceConfig:
         default="INFO",
         choices=_LEVELS,
     )
+    log_format: str = _setting(
+        "How the log is written: lines for people, or one JSON object a line.",
+        default="text",
+        choices=("text", "json"),
+    )
+    metrics_by_state: bool = _setting(
+        "Whether each state of a model has metrics of its own. Off gives one sum over"
+        " all states, and far fewer series.",
+        default=True,
+    )
+    trace_endpoint: str = _setting(
+        "URL of an OpenTelemetry collector for spans, such as http://collector:4317;"
+        " empty sends none. Needs the extra tracing.",
+        default="",
+    )
+    trace_protocol: str = _setting(
+        "How to speak to the collector; with http the URL holds the whole path, such as"
+        " http://collector:4318/v1/traces.",
+        default="grpc",
+        choices=("grpc", "http"),
+    )
+    trace_ratio: float = _setting(
+        "Share of the calls to trace; a caller who brings a trace decides for itself."
+        " Each traced call costs a few spans for every text.",
+        default=1.0,
+        at_least=0.0,
+        at_most=1.0,
+    )
+
+    @property
+    def trace_settings(self) -> TraceSettings | None:
+        """Where spans go; None for nowhere."""
+        if not self.trace_endpoint:
+            return None
+        return TraceSettings(
+            endpoint=self.trace_endpoint,
+            protocol="http" if self.trace_protocol == "http" else "grpc",
+            sample_ratio=self.trace_ratio,
+        )
 
     @property
     def engine_limits(self) -> EngineLimits:

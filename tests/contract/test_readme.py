@@ -3,24 +3,19 @@
 import argparse
 import re
 import shlex
-from collections.abc import Iterable
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.metrics_core import Metric
 
 from diffmask_service import cli
 from diffmask_service.config import ServiceConfig, read_config
-from diffmask_service.core.values import ModelIdentity
-from diffmask_service.telemetry import Telemetry
 from tests.support.process import running_server
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 _DEFAULTS = {"": "empty", ".": "none", "True": "true", "False": "false"}
-IDENTITY = ModelIdentity(id="model", version="1", digest="0", precision="fp32")
 
 
 def blocks(language: str) -> list[str]:
@@ -55,30 +50,9 @@ def setting_row(setting: Field[Any]) -> str:
     return f"| `{setting.name}` | {default} | {values} | {meaning} |"
 
 
-def metric_row(metric: Metric) -> str:
-    labels = sorted({name for sample in metric.samples for name in sample.labels})
-    named = ", ".join(f"`{name}`" for name in labels if name != "le")
-    name = metric.name + ("_total" if metric.type == "counter" else "")
-    return f"| `{name}` | {metric.type} | {named} | {metric.documentation} |"
-
-
-def metrics() -> Iterable[Metric]:
-    telemetry = Telemetry()
-    telemetry.expect_call("diffmask.v1.Explainer", "Explain")
-    telemetry.for_model(IDENTITY, states=("word_embeddings",), threshold=0.5)
-    return telemetry.registry.collect()
-
-
 def test_settings_table_is_the_configuration() -> None:
     expected = [setting_row(setting) for setting in fields(ServiceConfig)]
     assert table("| setting | default | values | meaning |") == expected, (
-        "write these rows into the README:\n" + "\n".join(expected)
-    )
-
-
-def test_metrics_table_is_the_telemetry() -> None:
-    expected = [metric_row(metric) for metric in metrics()]
-    assert table("| metric | type | labels | meaning |") == expected, (
         "write these rows into the README:\n" + "\n".join(expected)
     )
 

@@ -76,7 +76,7 @@ def test_metrics_count_the_calls(server: ServerProcess, channel: grpc.Channel) -
     explainer(channel).Explain(request_for("a funny movie"))
     with urllib.request.urlopen(server.metrics_url) as answer:
         text = answer.read().decode()
-    assert 'diffmask_model_ready{model="tiny"} 1.0' in text
+    assert 'diffmask_model_ready{model="tiny",version="3"} 1.0' in text
     assert 'grpc_method="Explain"' in text
 
 

@@ -18,6 +18,7 @@ async def explain_one(
 
 def counted(telemetry: Telemetry, name: str, **labels: str) -> float:
     """Return a metric of the tiny model."""
-    value = telemetry.registry.get_sample_value(name, {"model": "tiny", **labels})
+    labels = {"model": "tiny", "version": "3", **labels}
+    value = telemetry.registry.get_sample_value(name, labels)
     assert value is not None
     return value

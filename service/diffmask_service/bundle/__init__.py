@@ -22,21 +22,29 @@ from diffmask_service.bundle.manifest import (
     Parity,
     Precision,
     Provenance,
-    ReferenceDistribution,
     TaskName,
     ValueDefinition,
     parse_manifest,
 )
 from diffmask_service.bundle.plain_files import Facts, PlainFolder, open_folder
+from diffmask_service.bundle.reference import (
+    MAX_HISTOGRAM_LABELS,
+    ReferenceDistribution,
+    References,
+    TextHistograms,
+    count_texts,
+)
 from diffmask_service.bundle.selftest import SelfTest, SelfTestCase
 from diffmask_service.bundle.training_report import (
     FitVerdict,
     ProbeReport,
     StateReport,
 )
+from diffmask_service.core.drift import gate_figures
 from diffmask_service.core.spans import best_span
 
 __all__ = [
+    "MAX_HISTOGRAM_LABELS",
     "Bundle",
     "Facts",
     "FitVerdict",
@@ -50,15 +58,19 @@ __all__ = [
     "ProbeReport",
     "Provenance",
     "ReferenceDistribution",
+    "References",
     "SelfTest",
     "SelfTestCase",
     "StateReport",
     "TaskName",
+    "TextHistograms",
     "ValueDefinition",
     "best_span",
     "check_graph",
     "check_target",
+    "count_texts",
     "cut_graph",
+    "gate_figures",
     "open_folder",
     "parse_manifest",
     "prediction_outputs",

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from diffmask_service.bundle.reference import References
 from diffmask_service.bundle.strict_json import parse_json
 from diffmask_service.bundle.training_report import (
     Count,
@@ -156,22 +157,6 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceDistribution:
-    """What gates looked like on the report texts, to compare live traffic with.
-
-    Attributes:
-        num_texts: Texts by predicted label; one entry for all texts where a text has no
-            single label.
-        mean_gate: `[labels][layers]`. Mean expected gate value of a token.
-        kept_share: `[labels][layers]`. Share of tokens with a gate over the threshold.
-    """
-
-    num_texts: tuple[Count, ...]
-    mean_gate: tuple[tuple[Share, ...], ...]
-    kept_share: tuple[tuple[Share, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where the bundle came from.
 
@@ -246,7 +231,7 @@ class Manifest:
     scores: Mapping[str, float] = field(default_factory=dict)
     value: ValueDefinition | None = None
     max_answer_tokens: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 30
-    reference: Mapping[Literal["input", "hidden"], ReferenceDistribution]
+    reference: References
     provenance: Provenance
     files: Annotated[Mapping[_FileName, File], msgspec.Meta(max_length=64)] = field(
         default_factory=dict
@@ -266,6 +251,11 @@ class Manifest:
         for kind, report in self.probes.items():
             if tuple(state.state for state in report.states) != self.states:
                 raise ValueError(f"probes.{kind}.states does not match states")
+        for reference in self.reference.values():
+            if reference.histograms is not None:
+                reference.histograms.check(
+                    num_labels=len(self.labels), num_states=len(self.states)
+                )
         self._check_task()
 
     def _check_task(self) -> None:

@@ -31,7 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         say(format_config(config))
         return 0
-    configure_logging(config.log_level)
+    configure_logging(
+        config.log_level, log_format="json" if config.log_format == "json" else "text"
+    )
     asyncio.run(serve(config, on_ready=_announce))
     return 0
 

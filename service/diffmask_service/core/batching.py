@@ -47,6 +47,14 @@ class Shape:
 class BatchPolicy(Protocol):
     """Chooses the entries of the next run."""
 
+    def room(self, num_tokens: int) -> int:
+        """Return how many texts a run holds at most, at least 1.
+
+        Args:
+            num_tokens: Length of its longest text, tokens, >= 1.
+        """
+        ...
+
     def cut(self, waiting: Sequence[Shape]) -> tuple[int, ...]:
         """Choose the entries of the next run.
 
@@ -73,12 +81,16 @@ class UnpaddedBatches:
 
     max_group_tokens: int
 
+    def room(self, num_tokens: int) -> int:
+        """Return how many texts of a length share a run at most."""
+        return max(1, self.max_group_tokens // num_tokens)
+
     def cut(self, waiting: Sequence[Shape]) -> tuple[int, ...]:
         """Choose the first entry and those of the same shape, while they fit."""
         if not waiting:
             return ()
         first = waiting[0]
-        room = max(1, self.max_group_tokens // first.num_tokens)
+        room = self.room(first.num_tokens)
         alike = (i for i, shape in enumerate(waiting) if shape == first)
         return tuple(position for position, _ in zip(alike, range(room), strict=False))
 
@@ -93,6 +105,10 @@ class PaddedBatches:
 
     max_batch_tokens: int
 
+    def room(self, num_tokens: int) -> int:
+        """Return how many texts share a run at most whose longest has a length."""
+        return max(1, self.max_batch_tokens // num_tokens)
+
     def cut(self, waiting: Sequence[Shape]) -> tuple[int, ...]:
         """Choose the first entry and those of its bucket, while they fit."""
         if not waiting:
@@ -106,7 +122,7 @@ class PaddedBatches:
                 continue
             longest = max(longest, shape.num_tokens)
             # Stopping here, not looking for a shorter one, keeps the order.
-            if chosen and (len(chosen) + 1) * longest > self.max_batch_tokens:
+            if len(chosen) + 1 > self.room(longest):
                 break
             chosen.append(position)
         return tuple(chosen)

@@ -46,11 +46,19 @@ class HealthListener(Protocol):
 class RunCounter(Protocol):
     """What a batcher reports to telemetry."""
 
-    def expire(self) -> None:
-        """Count a text whose deadline passed before it was run."""
+    def expire(self, *, stage: str) -> None:
+        """Count a text whose deadline passed in the queue, or in its run (infer)."""
         ...
 
-    def count_run(self, *, num_texts: int, num_masked: int, num_tokens: int) -> None:
+    def count_run(
+        self,
+        *,
+        num_texts: int,
+        num_masked: int,
+        num_tokens: int,
+        num_padding: int,
+        release: str,
+    ) -> None:
         """Count one run of the graph."""
         ...
 
@@ -130,7 +138,7 @@ class Batcher:
         )
         # The caller hears at its deadline, whatever the workers are busy with.
         timer = loop.call_later(
-            max(0.0, deadline - entry.enqueued), self._expire, entry
+            max(0.0, deadline - entry.enqueued), self._time_out, entry
         )
         entry.future.add_done_callback(functools.partial(self._forget, entry, timer))
         self._line.add(entry)
@@ -154,6 +162,10 @@ class Batcher:
         if self._num_idle or not self._pace.is_measured:
             return 0.0
         return self.estimate_seconds(self._line.count_tokens(priority=priority))
+
+    def count_waiting(self) -> int:
+        """Return how many entries wait; callable from any thread."""
+        return len(self._line)
 
     def close(self) -> None:
         """Fail what still waits, let the running end, and free the threads."""
@@ -198,10 +210,13 @@ class Batcher:
     def _start(self, group: list[Entry]) -> None:
         self._num_idle -= 1
         started = self._clock()
+        lengths = [entry.shape.num_tokens for entry in group]
         self._counter.count_run(
             num_texts=len(group),
             num_masked=sum(entry.row.keep is not None for entry in group),
-            num_tokens=sum(entry.shape.num_tokens for entry in group),
+            num_tokens=sum(lengths),
+            num_padding=len(lengths) * max(lengths) - sum(lengths),
+            release=self._release(group),
         )
         running = asyncio.get_running_loop().run_in_executor(
             self._workers,
@@ -249,10 +264,22 @@ class Batcher:
         num_tokens = sum(entry.shape.num_tokens for entry in group)
         self._pace.note(num_tokens=num_tokens, seconds=seconds)
 
-    def _expire(self, entry: Entry) -> None:
+    def _release(self, group: list[Entry]) -> str:
+        # Nothing waits for mates: what lets a run go is a worker that is idle, unless
+        # the group could hold no more.
+        room = self._policy.room(max(entry.shape.num_tokens for entry in group))
+        if room == 1:
+            return "full"
+        return "tokens" if len(group) == room else "idle"
+
+    def _time_out(self, entry: Entry) -> None:
+        # A run that has begun goes on, but its caller need not wait for it.
+        self._expire(entry, stage="queue" if entry in self._line else "infer")
+
+    def _expire(self, entry: Entry, *, stage: str = "queue") -> None:
         if entry.future.done():
             return
-        self._counter.expire()
+        self._counter.expire(stage=stage)
         waited = self._clock() - entry.enqueued
         entry.future.set_exception(
             DeadlineError(

@@ -23,7 +23,6 @@ from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
     Float32Array,
-    GateKind,
     ModelDescription,
     ModelInput,
     Reply,
@@ -98,6 +97,7 @@ class Engine:
             counter=telemetry,
             clock=clock,
         )
+        telemetry.watch_queue(self._batcher.count_waiting)
         # One thread for text work: it is short, and keeps the event loop free.
         self._text_worker = ThreadPoolExecutor(1, "diffmask-text")
 
@@ -133,6 +133,8 @@ class Engine:
                 model.identity,
                 states=model.states,
                 threshold=model.hard_mask_threshold,
+                labels=model.labels,
+                references=bundle.manifest.reference,
             ),
         )
 
@@ -225,6 +227,7 @@ class Engine:
         self._lifecycle.close()
         self._batcher.close()
         self._text_worker.shutdown(wait=True)
+        self._telemetry.close()
 
     async def _admit(
         self, inputs: Sequence[ModelInput], options: ExplainOptions, turn: Turn
@@ -247,7 +250,8 @@ class Engine:
             permit = self._take(inputs, runs=runs)
             try:
                 texts, seconds = await self._off_loop(
-                    lambda: self._tokenize(inputs, truncate=options.truncate)
+                    "tokenize",
+                    lambda: self._tokenize(inputs, truncate=options.truncate),
                 )
                 permit.settle(runs * sum(len(text.input_ids) for text in texts))
                 self._door.check_time(
@@ -300,10 +304,11 @@ class Engine:
             ]
         )
         explanations, decode_seconds = await self._off_loop(
+            "decode",
             lambda: [
                 self._decode(*each, is_left_out=each[2].selection is not selection)
                 for each in zip(inputs, texts, answered, strict=True)
-            ]
+            ],
         )
         runs = [ran for each in answered for ran in (each.ran, *each.verified)]
         timings = Timings(
@@ -330,7 +335,13 @@ class Engine:
         row = Row(
             input_ids=tokenized.input_ids, token_type_ids=tokenized.token_type_ids
         )
+        began = self._clock()
         ran = await self._submit(row, selection.fetches, turn)
+        started, ended = began + ran.queue_seconds, self._clock()
+        self._telemetry.trace("queue", began=began, ended=started)
+        self._telemetry.trace(
+            "infer", began=started, ended=ended, num_tokens=len(row.input_ids)
+        )
         condition = selection.options.explain_when
         if condition is not None and selection.explains:
             logits = ran.outputs.logits[0]
@@ -347,6 +358,10 @@ class Engine:
         verified = await _all(
             [self._submit(replace(row, keep=m), ("logits",), turn) for m in masks]
         )
+        if masks:
+            self._telemetry.trace(
+                "verify", began=ended, ended=self._clock(), num_masks=len(masks)
+            )
         return _Answered(
             ran=ran, selection=selection, masks=masks, verified=tuple(verified)
         )
@@ -392,20 +407,19 @@ class Engine:
                 decoder=self._decoder,
             ),
         )
-        if input_gates is not None:
-            self._telemetry.count_gates(GateKind.INPUT, input_gates[0])
-        if hidden_gates is not None:
-            self._telemetry.count_gates(GateKind.HIDDEN, hidden_gates[0])
-        self._telemetry.count_verifications(explanation)
+        self._telemetry.count_text(explanation, outputs)
         return explanation
 
-    async def _off_loop(self, work: Callable[[], _T]) -> tuple[_T, float]:
+    async def _off_loop(self, stage: str, work: Callable[[], _T]) -> tuple[_T, float]:
         def timed() -> tuple[_T, float]:
             began = self._clock()
             return work(), self._clock() - began
 
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._text_worker, timed)
+        result, seconds = await loop.run_in_executor(self._text_worker, timed)
+        ended = self._clock()
+        self._telemetry.trace(stage, began=ended - seconds, ended=ended)
+        return result, seconds
 
 
 def _choose_policy(loaded: Loaded, limits: EngineLimits) -> BatchPolicy:

@@ -70,6 +70,11 @@ class Line:
         """Return the number of entries."""
         return len(self._entries)
 
+    def __contains__(self, entry: Entry) -> bool:
+        """Return whether an entry waits."""
+        at = bisect.bisect_left(self._entries, entry.place, key=_place)
+        return at < len(self._entries) and self._entries[at] is entry
+
     def add(self, entry: Entry) -> None:
         """Put an entry in its place."""
         bisect.insort(self._entries, entry, key=_place)

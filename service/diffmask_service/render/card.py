@@ -46,8 +46,20 @@ def _facts(bundle: Bundle) -> Table:
         ("states", ", ".join(manifest.states)),
         ("longest input", f"{manifest.max_tokens} tokens"),
         ("hard mask", f"keeps gates of {manifest.gates.hard_mask_threshold:g} or more"),
+        ("drift", _drift(manifest)),
         *_quality(manifest),
     )
+
+
+def _drift(manifest: Manifest) -> str:
+    watched = [
+        f"{kind} gates against {sum(reference.num_texts)} texts"
+        for kind, reference in manifest.reference.items()
+        if reference.histograms is not None
+    ]
+    if not watched:
+        return "not watched: the manifest has no histograms; export the bundle again"
+    return "a server watches " + ", ".join(watched)
 
 
 def _quality(manifest: Manifest) -> list[tuple[str, str]]:

@@ -98,3 +98,48 @@ def test_a_future_schema_version_is_told_from_a_mistake() -> None:
 def test_whatever_is_read_ends_in_an_error_of_ours(raw: bytes) -> None:
     with pytest.raises(BundleError):
         parse_manifest(raw)
+
+
+HISTOGRAMS = {
+    "bin_edges": [0.0, 0.5],
+    "kept_share": [[[1, 0, 2]] * 3] * 2,
+    "mean_gate": [[[0, 3, 0]] * 3] * 2,
+}
+
+
+def test_histograms_survive_the_round_trip() -> None:
+    manifest = parse_manifest(spoilt("reference.input.histograms", HISTOGRAMS))
+    histograms = manifest.reference["input"].histograms
+    assert histograms is not None
+    assert histograms.kept_share[1][2] == (1, 0, 2)
+    assert parse_manifest(manifest.to_json()) == manifest
+
+
+def test_a_reference_of_an_earlier_release_has_no_histograms() -> None:
+    header = json.loads(tiny_manifest().to_json())
+    for reference in header["reference"].values():
+        del reference["histograms"]
+    manifest = parse_manifest(json.dumps(header).encode())
+    assert manifest.reference["input"].histograms is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bin_edges": [0.5, 0.5]}, "bin_edges must rise"),
+        ({"mean_gate": [[[0, 3, 0]] * 2] * 2}, "differ in their axes"),
+        ({"bin_edges": [0.0]}, "needs 2 bins in every state"),
+        (
+            {"kept_share": [[[1, 0, 2]] * 2] * 2, "mean_gate": [[[1, 0, 2]] * 2] * 2},
+            "must hold 3 states",
+        ),
+        (
+            {"kept_share": [[[1, 0, 2]] * 3] * 3, "mean_gate": [[[1, 0, 2]] * 3] * 3},
+            "hold 3 labels, not 1 or 2",
+        ),
+        ({"kept_share": [[[1, -1, 2]] * 3] * 2}, ">= 0"),
+    ],
+)
+def test_wrong_histograms_are_refused(changes: Any, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        parse_manifest(spoilt("reference.input.histograms", HISTOGRAMS | changes))

@@ -41,14 +41,28 @@ class Counts:
     """What a batcher reported."""
 
     expired: int = 0
+    expiry_stages: list[str] = field(default_factory=list)
+    releases: list[str] = field(default_factory=list)
+    paddings: list[int] = field(default_factory=list)
     runs: list[tuple[int, int, int]] = field(default_factory=list)
     health: list[bool] = field(default_factory=list)
 
-    def expire(self) -> None:
+    def expire(self, *, stage: str) -> None:
         self.expired += 1
+        self.expiry_stages.append(stage)
 
-    def count_run(self, *, num_texts: int, num_masked: int, num_tokens: int) -> None:
+    def count_run(
+        self,
+        *,
+        num_texts: int,
+        num_masked: int,
+        num_tokens: int,
+        num_padding: int,
+        release: str,
+    ) -> None:
+        self.paddings.append(num_padding)
         self.runs.append((num_texts, num_masked, num_tokens))
+        self.releases.append(release)
 
     def note_health(self, *, is_healthy: bool) -> None:
         self.health.append(is_healthy)
@@ -131,6 +145,7 @@ async def test_each_caller_gets_its_own_answer(
     assert list(answers) == [1.0, 2.0, 3.0]
     assert graph.runs == [[1, 2], [3]]
     assert counts.runs == [(2, 0, 16), (1, 0, 4)]
+    assert counts.releases == ["tokens", "idle"]
 
 
 async def test_expired_entries_are_not_run(
@@ -150,6 +165,7 @@ async def test_expired_entries_are_not_run(
     assert [await first, await patient] == [1.0, 3.0]
     assert graph.runs == [[1], [3]]
     assert counts.expired == 1
+    assert counts.expiry_stages == ["queue"]
 
 
 async def test_cancelled_entries_are_not_run(
@@ -188,6 +204,38 @@ async def test_a_deadline_is_told_while_the_workers_are_busy(
     assert not first.done()
     graph.gate.set()
     await first
+
+
+async def test_a_run_that_comes_too_late_is_told_from_one_that_never_began(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph, counts: Counts
+) -> None:
+    with pytest.raises(DeadlineError):
+        # Its run is held up; the timer goes by the time of the loop.
+        await submit(1, seconds=0.02)
+    assert graph.runs == [[1]]
+    assert counts.expiry_stages == ["infer"]
+    graph.gate.set()
+
+
+async def test_texts_too_long_for_mates_are_released_alone(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph, counts: Counts
+) -> None:
+    graph.gate.set()
+    await submit(1, num_tokens=9)
+    assert counts.releases == ["full"]
+
+
+async def test_what_waits_is_counted(
+    batcher: Batcher, submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph
+) -> None:
+    running = submit(1)
+    await turn()
+    waiting = [submit(2), submit(3)]
+    await turn()
+    assert batcher.count_waiting() == 2
+    graph.gate.set()
+    await asyncio.gather(running, *waiting)
+    assert batcher.count_waiting() == 0
 
 
 async def test_a_failed_run_fails_its_own_entries_only(
@@ -360,6 +408,7 @@ async def test_a_padded_run_gives_back_each_text_without_its_padding(
         for n in lengths
     ]
     answers = [(await future).outputs for future in futures]
+    assert counts.paddings == [8]
     batcher.close()
     assert counts.runs == [(3, 0, 16)]
     for num_tokens, outputs in zip(lengths, answers, strict=True):

@@ -32,7 +32,7 @@ async def test_a_passed_deadline_fails_without_a_run(
 ) -> None:
     with pytest.raises(DeadlineError):
         await engine.explain([TextInput(text=TEXT)], BOTH, deadline=0.0)
-    assert counted(telemetry, "diffmask_expired_texts_total") == 1
+    assert counted(telemetry, "diffmask_expired_texts_total", stage="queue") == 1
     passes = "diffmask_forward_passes_total"
     assert counted(telemetry, passes, purpose="explain") == 0
 

@@ -6,6 +6,7 @@ from rich.console import Console
 from diffmask_service.bundle import Bundle, FitVerdict, Graph, GraphFidelity
 from diffmask_service.bundle.manifest import parse_manifest
 from diffmask_service.render import BundleCard
+from tests.support.drifting import tiny_histograms
 
 
 def shown(bundle: Bundle, width: int = 80) -> str:
@@ -82,3 +83,10 @@ def test_card_shows_the_whole_digest(tiny_bundle: Bundle) -> None:
     # Folded where the terminal is narrow, never cut.
     text = shown(tiny_bundle, width=60)
     assert tiny_bundle.digest in "".join(text.split())
+
+
+def test_card_tells_whether_drift_is_watched(tiny_bundle: Bundle) -> None:
+    assert "not watched: the manifest has no histograms" in shown(tiny_bundle, 160)
+    manifest = replace(tiny_bundle.manifest, reference=tiny_histograms())
+    text = shown(replace(tiny_bundle, manifest=manifest), 160)
+    assert "watches input gates against 2 texts, hidden gates against 2 texts" in text

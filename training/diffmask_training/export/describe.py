@@ -19,6 +19,8 @@ from diffmask_service.bundle import (
     Provenance,
     ReferenceDistribution,
     StateReport,
+    count_texts,
+    gate_figures,
 )
 from diffmask_training.batches import Encoding
 from diffmask_training.checkpoint import FittedProbe
@@ -135,9 +137,14 @@ def describe_gates(
         for output, text in zip(outputs, texts, strict=True)
     ]
     references = {}
+    num_labels = task.num_groups(labels)
     for kind in KINDS:
+        figures = [
+            gate_figures(getattr(each, f"{kind}_gates"), threshold=HARD_MASK_THRESHOLD)
+            for each in outputs
+        ]
         mean_gate, kept_share, counts = [], [], []
-        for label in range(task.num_groups(labels)):
+        for label in range(num_labels):
             gates = [
                 getattr(output, f"{kind}_gates")
                 for output, said in zip(outputs, predicted, strict=True)
@@ -154,6 +161,7 @@ def describe_gates(
             num_texts=tuple(counts),
             mean_gate=tuple(mean_gate),
             kept_share=tuple(kept_share),
+            histograms=count_texts(np.stack(figures), predicted, num_labels=num_labels),
         )
     return references
 

@@ -105,7 +105,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         CURRENT_CALL.set(call)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         began = self._clock()
-        self._telemetry.begin_call(method.service, method.name, kind=method.kind)
+        self._telemetry.begin_call(
+            method.service,
+            method.name,
+            kind=method.kind,
+            metadata=context.invocation_metadata() or (),
+            request_id=call.request_id,
+        )
         code = grpc.StatusCode.CANCELLED
         try:
             outcome = await settle(

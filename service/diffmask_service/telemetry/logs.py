@@ -1,0 +1,109 @@
+"""The service's log: one line an event, in text or in JSON, and never a user's text.
+
+What an exception of another library says may quote the input that it failed on. So of
+each exception in a traceback the type and the place are written, and what it says only
+where that is known to be harmless.
+"""
+
+import json
+import logging
+import re
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal, TypeAlias
+
+from diffmask_service.errors import DiffMaskError
+
+LogFormat: TypeAlias = Literal["text", "json"]
+_ExceptionInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None]
+    | tuple[None, None, None]
+)
+_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_FIELD = re.compile(r"\b([a-z_]+)=%")
+_HARMLESS = (DiffMaskError, OSError, MemoryError)
+
+
+def configure_logging(level: str, *, log_format: LogFormat = "text") -> None:
+    """Send the service's log to the standard error stream, one line an event.
+
+    Args:
+        level: Name of the lowest level to write, such as `INFO`.
+        log_format: `text`, or `json` for one object a line.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=level)
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people."""
+
+    def __init__(self) -> None:
+        super().__init__(_LINE)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, a traceback after it."""
+        return super().format(_discreet(record))
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - inherited
+        """Return a traceback without what strangers' exceptions say."""
+        return "\n".join(_traceback_lines(ei[1]))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, for machines.
+
+    It holds `time`, `level`, `logger` and `message`, a traceback as `exception`, and
+    whatever the message gives as `name=value` once more as fields with their types.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object."""
+        shown: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _discreet(record).getMessage(),
+        }
+        names = _FIELD.findall(str(record.msg))
+        if isinstance(record.args, tuple) and len(names) == len(record.args):
+            shown |= dict(zip(names, record.args, strict=True))
+        if record.exc_info:
+            shown["exception"] = "\n".join(_traceback_lines(record.exc_info[1]))
+        return json.dumps(shown, default=str, ensure_ascii=False)
+
+
+def _discreet(record: logging.LogRecord) -> logging.LogRecord:
+    # After its first line asyncio shows the futures concerned, exceptions and all.
+    if record.name != "asyncio":
+        return record
+    copied = logging.makeLogRecord(vars(record))
+    copied.msg, copied.args = record.getMessage().partition("\n")[0], ()
+    return copied
+
+
+def _traceback_lines(error: BaseException | None) -> list[str]:
+    lines: list[str] = []
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        said = str(error) if _is_harmless(error) else "(what it says is not logged)"
+        lines = [
+            *(
+                f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
+                for frame in frames
+            ),
+            f"{type(error).__module__}.{type(error).__qualname__}: {said}",
+            *(["which led to", *lines] if lines else []),
+        ]
+        error = error.__cause__ or (
+            None if error.__suppress_context__ else error.__context__
+        )
+    return lines
+
+
+def _is_harmless(error: BaseException) -> bool:
+    # ONNX Runtime sees numbers alone.
+    is_from_runtime = type(error).__module__.startswith("onnxruntime.")
+    return is_from_runtime or isinstance(error, _HARMLESS)
