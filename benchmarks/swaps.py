@@ -31,6 +31,8 @@ _ANNOUNCEMENT = "ready: gRPC on "
 _TEXT = "A fast , funny , highly enjoyable movie ."
 _POLICY = {
     "loadBalancingConfig": [{"round_robin": {}}],
+    # Without it, calls still go to a server that says it is stopping.
+    "healthCheckConfig": {"serviceName": "diffmask.v1.Explainer"},
     "methodConfig": [
         {
             "name": [{"service": "diffmask.v1.Explainer"}],

@@ -245,7 +245,9 @@ async def _stop(parts: _Parts, *, drain_seconds: float) -> None:
     _LOG.info("stopping")
     loop = asyncio.get_running_loop()
     began = loop.time()
-    # Draining tells health first, then refuses new requests.
+    # Balancers that watch health send their calls elsewhere before any is refused.
+    parts.health.set_ready(False)
+    await asyncio.sleep(min(_LAME_DUCK_SECONDS, drain_seconds))
     if not await parts.repository.drain(drain_seconds):
         _LOG.warning("requests were still in progress after %s s", drain_seconds)
     parts.health.close()
