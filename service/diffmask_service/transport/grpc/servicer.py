@@ -85,7 +85,7 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
             stopping=self._stopping,
         )
         if not is_complete:
-            raise NotReadyError("the server is stopping; open the stream on another")
+            raise _stopped()
 
     async def GetModel(
         self,
@@ -124,6 +124,9 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
             self._explain_in_stream(request, call), request_id=call.request_id
         )
         code = outcome.code if isinstance(outcome, Failure) else grpc.StatusCode.OK
+        if code is grpc.StatusCode.UNAVAILABLE and self._stopping.is_set():
+            # Read, but too late to be taken: the stream ends before it.
+            raise _stopped()
         call.log("ExplainStream/request", code, seconds=self._clock() - began)
         stream.add(call)
         key = "" if isinstance(request, MalformedMessage) else request.id
@@ -158,6 +161,10 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
         if remaining_seconds is None or remaining_seconds > _NO_DEADLINE_SECONDS:
             return None
         return self._clock() + remaining_seconds
+
+
+def _stopped() -> NotReadyError:
+    return NotReadyError("the server is stopping; open the stream on another")
 
 
 def _failure_to_proto(failure: Failure) -> explain_pb2.Failure:
