@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from diffmask_service.bundle import read_bundle
-from diffmask_service.config import ServiceConfig
+from diffmask_service.config import ServiceConfig, wrong_settings
 from diffmask_service.engine import Engine, EngineLimits
 from diffmask_service.repository import (
     ModelFolder,
@@ -26,8 +26,9 @@ from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
     SERVICE,
-    GrpcSettings,
     bind,
+    bind_health,
+    build_health_server,
     build_server,
     join_address,
 )
@@ -39,7 +40,6 @@ _LOG = logging.getLogger(__name__)
 # stays up a little longer than the work lasts, and refuses: callers that keep calling
 # hear UNAVAILABLE and go elsewhere before the door closes.
 _LAME_DUCK_SECONDS = 0.25
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,26 +47,45 @@ class Addresses:
     """Where a server listens.
 
     Attributes:
-        host: Address of both listeners.
+        host: Address of all listeners.
         grpc_port: Port of gRPC.
         metrics_port: Port of `/metrics`.
+        health_port: Port for probes without a token; None when gRPC's own will do.
+        has_metrics_tls: Whether `/metrics` is encrypted.
     """
 
     host: str
     grpc_port: int
     metrics_port: int
+    health_port: int | None = None
+    has_metrics_tls: bool = False
 
     @property
     def grpc_target(self) -> str:
         """What a gRPC client connects to."""
         return join_address(self.host, self.grpc_port)
 
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics are."""
+        scheme = "https" if self.has_metrics_tls else "http"
+        return f"{scheme}://{join_address(self.host, self.metrics_port)}/metrics"
+
+    @property
+    def health_target(self) -> str | None:
+        """What a probe connects to; None when that is `grpc_target`."""
+        if self.health_port is None:
+            return None
+        return join_address(self.host, self.health_port)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
     repository: Repository
     health: HealthServicer
+    stopping: asyncio.Event
     server: grpc.aio.Server
+    health_server: grpc.aio.Server
     metrics: MetricsServer
     addresses: Addresses
 
@@ -136,42 +155,55 @@ async def serve(
 
 
 async def _listen(config: ServiceConfig, repository: Repository | None) -> _Parts:
-    if config.host not in _LOOPBACK:
-        _LOG.warning(
-            "listening on %s without encryption or authentication; keep strangers out",
-            config.host,
-        )
+    if problems := config.contradictions():
+        raise wrong_settings(problems)
     telemetry = Telemetry()
     repository = repository or build_repository(config, telemetry)
-    settings = GrpcSettings(
-        host=config.host,
-        port=config.grpc_port,
-        max_message_bytes=config.max_message_bytes,
-        has_reflection=config.reflection,
-    )
+    settings = config.grpc_settings
     health = HealthServicer({SERVICE.full_name})
     _tell_of_models(repository, health)
-    server = build_server(repository, health, telemetry=telemetry, settings=settings)
-    metrics = None
+    stopping = asyncio.Event()
+    server = build_server(
+        repository, health, telemetry=telemetry, settings=settings, stopping=stopping
+    )
+    # Without a port it serves nobody, and stops like any other.
+    health_server = build_health_server(health)
+    health_port = metrics = None
     try:
         grpc_port = bind(server, settings)
+        if config.has_health_listener:
+            health_port = bind_health(
+                health_server, host=config.host, port=config.health_port
+            )
         metrics = MetricsServer(
-            telemetry.registry, host=config.host, port=config.metrics_port
+            telemetry.registry,
+            host=config.host,
+            port=config.metrics_port,
+            tokens=config.metrics_tokens,
+            tls=config.tls_files if config.metrics_tls else None,
         ).start()
         await server.start()
+        await health_server.start()
     except BaseException:
         if metrics is not None:
             metrics.stop()
         await server.stop(None)
+        await health_server.stop(None)
         repository.close()
         raise
     return _Parts(
         repository=repository,
         health=health,
+        stopping=stopping,
         server=server,
+        health_server=health_server,
         metrics=metrics,
         addresses=Addresses(
-            host=config.host, grpc_port=grpc_port, metrics_port=metrics.port
+            host=config.host,
+            grpc_port=grpc_port,
+            metrics_port=metrics.port,
+            health_port=health_port,
+            has_metrics_tls=config.metrics_tls,
         ),
     )
 
@@ -248,12 +280,15 @@ async def _stop(parts: _Parts, *, drain_seconds: float) -> None:
     # Balancers that watch health send their calls elsewhere before any is refused.
     parts.health.set_ready(False)
     await asyncio.sleep(min(_LAME_DUCK_SECONDS, drain_seconds))
+    # Streams take in nothing more and end once they have answered.
+    parts.stopping.set()
     if not await parts.repository.drain(drain_seconds):
         _LOG.warning("requests were still in progress after %s s", drain_seconds)
     parts.health.close()
     await asyncio.sleep(min(_LAME_DUCK_SECONDS, drain_seconds))
     # Answers that are written but not yet sent get what is left of the time.
     await parts.server.stop(max(1.0, drain_seconds - (loop.time() - began)))
+    await parts.health_server.stop(None)
     parts.metrics.stop()
     parts.repository.close()
     _LOG.info("stopped")

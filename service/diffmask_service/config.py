@@ -6,16 +6,20 @@ variable the default.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from diffmask_service.engine.limits import EngineLimits, count_cores
 from diffmask_service.errors import StartError
+from diffmask_service.transport.grpc.server import GrpcSecurity, GrpcSettings
+from diffmask_service.transport.tls import TlsFiles
+from diffmask_service.transport.tokens import TokenFile
 
 _PREFIX = "DIFFMASK_"
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -77,8 +81,8 @@ class ServiceConfig:
         choices=("", "fp32", "fp16", "int8", "w8"),
     )
     host: str = _setting(
-        "Address to listen on. 0.0.0.0 reaches other machines, without encryption:"
-        " only behind a proxy or in a trusted network.",
+        "Address to listen on. 0.0.0.0 reaches other machines, and asks for TLS and"
+        " tokens or client certificates.",
         default="127.0.0.1",
     )
     grpc_port: int = _setting(
@@ -92,6 +96,48 @@ class ServiceConfig:
         default=8082,
         at_least=0,
         at_most=65535,
+    )
+    health_port: int = _setting(
+        "Port for gRPC health checks in plain text and without a token, opened when TLS"
+        " or inference tokens are on; 0 lets the system choose.",
+        default=8083,
+        at_least=0,
+        at_most=65535,
+    )
+    tls_certificate: Path = _setting(  # noqa: RUF009 - a field, made once
+        "PEM file of the certificate chain; with its key it encrypts gRPC. Read again"
+        " when it changes.",
+        default=Path(),
+    )
+    tls_key: Path = _setting(  # noqa: RUF009
+        "PEM file of the certificate's private key, not encrypted.", default=Path()
+    )
+    tls_client_ca: Path = _setting(  # noqa: RUF009
+        "PEM file of authorities; only clients with a certificate of theirs are let in."
+        " Empty asks for none.",
+        default=Path(),
+    )
+    metrics_tls: bool = _setting(
+        "Whether /metrics is encrypted with the same certificate.", default=False
+    )
+    inference_token_file: Path = _setting(  # noqa: RUF009
+        "File of the tokens that callers must bring, one a line, several valid at a"
+        " time. Read again when it changes. Empty lets everybody in.",
+        default=Path(),
+    )
+    admin_token_file: Path = _setting(  # noqa: RUF009
+        "File of the tokens for calls that change which models are served. Empty closes"
+        " them as soon as there are inference tokens.",
+        default=Path(),
+    )
+    metrics_token_file: Path = _setting(  # noqa: RUF009
+        "File of the tokens for /metrics. Empty shows them to everybody.",
+        default=Path(),
+    )
+    insecure: bool = _setting(
+        "Whether to serve other machines without TLS, tokens or client certificates:"
+        " only behind a proxy or in a network that you trust.",
+        default=False,
     )
     workers: int = _setting(
         "Runs of the model at the same time, one core each; 0 for one per core. More"
@@ -120,6 +166,39 @@ class ServiceConfig:
         default=2 << 20,
         at_least=1024,
         at_most=1 << 30,
+    )
+    max_metadata_bytes: int = _setting(
+        "Largest headers of a call, bytes; twice as much is never let in.",
+        default=8192,
+        at_least=1024,
+        at_most=1 << 20,
+    )
+    max_concurrent_calls: int = _setting(
+        "Most calls of a connection at a time; further ones wait at the client.",
+        default=1024,
+        at_least=1,
+        at_most=1 << 20,
+    )
+    max_connection_age_seconds: float = _setting(
+        "When a connection is renewed, seconds, moved by up to a tenth at random."
+        " Shorter spreads clients over new replicas sooner and costs handshakes.",
+        default=300.0,
+        at_least=1.0,
+        at_most=2_000_000.0,
+    )
+    max_connection_age_grace_seconds: float = _setting(
+        "Time for what is in progress on a connection that is renewed, seconds. Streams"
+        " that last longer are cut off.",
+        default=3600.0,
+        at_least=0.0,
+        at_most=2_000_000.0,
+    )
+    stream_window_requests: int = _setting(
+        "Most requests of one stream in progress; no more are read until the oldest is"
+        " answered. More keep the workers busier and take more memory.",
+        default=16,
+        at_least=1,
+        at_most=4096,
     )
     queue_tokens: int = _setting(
         "Most tokens admitted and not yet answered. A longer queue refuses fewer"
@@ -163,6 +242,73 @@ class ServiceConfig:
             workers=self.workers or count_cores(),
         )
 
+    @property
+    def grpc_settings(self) -> GrpcSettings:
+        """What the gRPC listener needs to know of it."""
+        return GrpcSettings(
+            host=self.host,
+            port=self.grpc_port,
+            max_message_bytes=self.max_message_bytes,
+            has_reflection=self.reflection,
+            max_metadata_bytes=self.max_metadata_bytes,
+            max_concurrent_calls=self.max_concurrent_calls,
+            max_connection_age_seconds=self.max_connection_age_seconds,
+            max_connection_age_grace_seconds=self.max_connection_age_grace_seconds,
+            stream_window=self.stream_window_requests,
+            security=GrpcSecurity(
+                tls=self.tls_files,
+                inference_tokens=_path(self.inference_token_file),
+                admin_tokens=_path(self.admin_token_file),
+            ),
+        )
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """The certificate; None for plain text."""
+        if self.tls_certificate == Path() or self.tls_key == Path():
+            return None
+        return TlsFiles(
+            certificate=self.tls_certificate,
+            key=self.tls_key,
+            client_ca=_path(self.tls_client_ca),
+        )
+
+    @property
+    def metrics_tokens(self) -> TokenFile | None:
+        """Who may read the metrics; None for everybody.
+
+        Raises:
+            StartError: The file cannot be used.
+        """
+        path = _path(self.metrics_token_file)
+        return None if path is None else TokenFile(path, setting="--metrics-token-file")
+
+    @property
+    def has_health_listener(self) -> bool:
+        """Whether probes need a port of their own."""
+        return self.tls_files is not None or self.inference_token_file != Path()
+
+    def contradictions(self) -> list[str]:
+        """Return what is wrong with the settings taken together."""
+        problems = []
+        has_tls = self.tls_files is not None
+        if (self.tls_certificate == Path()) != (self.tls_key == Path()):
+            problems.append("--tls-certificate, --tls-key: go together; give both")
+        elif not has_tls and self.tls_client_ca != Path():
+            problems.append("--tls-client-ca: needs --tls-certificate and --tls-key")
+        if self.metrics_tls and not has_tls:
+            problems.append("--metrics-tls: needs --tls-certificate and --tls-key")
+        is_guarded = has_tls and (
+            self.inference_token_file != Path() or self.tls_client_ca != Path()
+        )
+        if self.host not in _LOOPBACK and not is_guarded and not self.insecure:
+            problems.append(
+                f"--host: {self.host} reaches other machines; give --tls-certificate,"
+                " --tls-key, and --inference-token-file or --tls-client-ca, or say"
+                " --insecure in a network that you trust"
+            )
+        return problems
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give a parser one flag for each setting; values stay text for `read_config`.
@@ -173,11 +319,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     for setting in fields(ServiceConfig):
         default = "none" if setting.default == Path() else setting.default
         meaning = setting.metadata["meaning"]
+        # A switch may stand alone: `--insecure` is `--insecure true`.
+        switch = {"nargs": "?", "const": "true"}
+        more: dict[str, Any] = switch if isinstance(setting.default, bool) else {}
         parser.add_argument(
             "--" + setting.name.replace("_", "-"),
             default=argparse.SUPPRESS,
             metavar="VALUE",
             help=f"{meaning} [{default}]".replace("%", "%%"),
+            **more,
         )
 
 
@@ -213,9 +363,16 @@ def read_config(
             problems.append(f"{source}: {error}")
     if not problems:
         problems = _check_place(values)
+    if not problems:
+        problems = ServiceConfig(**values).contradictions()
     if problems:
-        raise StartError("wrong settings:\n  " + "\n  ".join(problems))
+        raise wrong_settings(problems)
     return ServiceConfig(**values)
+
+
+def wrong_settings(problems: Sequence[str]) -> StartError:
+    """Return the error that names problems of the settings, one a line."""
+    return StartError("wrong settings:\n  " + "\n  ".join(problems))
 
 
 def format_config(config: ServiceConfig) -> str:
@@ -226,6 +383,10 @@ def format_config(config: ServiceConfig) -> str:
         shown = "********" if setting.metadata["is_secret"] and value else value
         lines.append(f"{setting.name} = {shown}")
     return "\n".join(lines)
+
+
+def _path(setting: Path) -> Path | None:
+    return None if setting == Path() else setting
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -7,6 +7,9 @@ DiffMaskError
 │   ├── InputTooLong        carries actual and allowed token counts
 │   ├── NotFound            no such model, version or state
 │   └── UnsupportedTask     this bundle cannot answer that
+├── AccessError             the caller may not do this
+│   ├── Unauthenticated     no token, or one that nobody was given
+│   └── PermissionDenied    a token for other methods
 ├── OverloadedError         try again later; carries a hint in seconds
 ├── NotReadyError           loading, unhealthy or draining
 ├── DeadlineError           the caller's time ran out in the queue
@@ -22,8 +25,14 @@ DiffMaskError
 ```
 
 Messages name what was sent, the limit and the remedy; they may reach a caller, so they
-hold no paths inside the server and no text of other callers.
+hold no paths inside the server and no text, the caller's own included: what is told to
+one caller may be logged on the way. A name that the caller sent is repeated when it
+looks like one, see `shown_name`.
 """
+
+import re
+
+_NAME = re.compile(r"[\w.:/-]{1,64}")
 
 
 class DiffMaskError(Exception):
@@ -58,6 +67,18 @@ class NotFound(RequestError):
 
 class UnsupportedTask(RequestError):
     """The model cannot answer this kind of request."""
+
+
+class AccessError(DiffMaskError):
+    """The caller may not do what it asks for."""
+
+
+class Unauthenticated(AccessError):
+    """The call brings no token, or one that is not valid."""
+
+
+class PermissionDenied(AccessError):
+    """The call brings a valid token that is for other methods."""
 
 
 class OverloadedError(DiffMaskError):
@@ -130,3 +151,17 @@ class ServerError(DiffMaskError):
 
 class InferenceError(DiffMaskError):
     """The graph failed on a valid input; the cause is in the server's log."""
+
+
+def shown_name(name: str) -> str:
+    """Return a name that a caller sent as an error message may repeat it.
+
+    Up to 64 letters, digits and `_.:/-` are repeated; of anything else, which may be a
+    text in the wrong field, only the length is told.
+
+    Args:
+        name: A model, version, state or service, as it was asked for.
+    """
+    if _NAME.fullmatch(name):
+        return repr(name)
+    return f"(a name of {len(name)} characters)"

@@ -114,32 +114,42 @@ class Telemetry:
             registry=registry,
         )
 
-    def expect_call(self, service: str, method: str) -> None:
-        """Make the series of one unary method, at zero.
+    def expect_call(self, service: str, method: str, *, kind: str = "unary") -> None:
+        """Make the series of one method, at zero.
 
         Args:
             service: Full name of the gRPC service.
             method: Name of the method.
+            kind: `unary`, `client_stream`, `server_stream` or `bidi_stream`.
         """
-        self._grpc_started.labels("unary", service, method)
-        self._grpc_handled.labels("unary", service, method, "OK")
-        self._grpc_seconds.labels("unary", service, method)
+        self._grpc_started.labels(kind, service, method)
+        self._grpc_handled.labels(kind, service, method, "OK")
+        self._grpc_seconds.labels(kind, service, method)
 
-    def begin_call(self, service: str, method: str) -> None:
-        """Count a unary call that begins."""
-        self._grpc_started.labels("unary", service, method).inc()
+    def begin_call(self, service: str, method: str, *, kind: str = "unary") -> None:
+        """Count a call that begins; arguments as for `expect_call`."""
+        self._grpc_started.labels(kind, service, method).inc()
 
-    def end_call(self, service: str, method: str, *, code: str, seconds: float) -> None:
-        """Count a unary call that ended.
+    def end_call(
+        self,
+        service: str,
+        method: str,
+        *,
+        code: str,
+        seconds: float,
+        kind: str = "unary",
+    ) -> None:
+        """Count a call that ended.
 
         Args:
             service: Full name of the gRPC service.
             method: Name of the method.
             code: Name of its status, such as `OK`.
             seconds: How long it took, seconds.
+            kind: As for `expect_call`.
         """
-        self._grpc_handled.labels("unary", service, method, code).inc()
-        self._grpc_seconds.labels("unary", service, method).observe(seconds)
+        self._grpc_handled.labels(kind, service, method, code).inc()
+        self._grpc_seconds.labels(kind, service, method).observe(seconds)
 
     def for_model(
         self,

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from diffmask_service.errors import DiffMaskError, RequestError
-from diffmask_service.transport.grpc.interceptors import STATUS_BY_ERROR
+from diffmask_service.transport.grpc.statuses import STATUS_BY_ERROR
 
 
 def every_class(root: type[DiffMaskError]) -> Iterator[type[DiffMaskError]]:

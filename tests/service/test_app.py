@@ -1,5 +1,4 @@
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -26,7 +25,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def config(bundle: Path, **settings: object) -> ServiceConfig:
-    ports = {"grpc_port": 0, "metrics_port": 0, "drain_seconds": 0.0}
+    ports = {"grpc_port": 0, "metrics_port": 0, "health_port": 0, "drain_seconds": 0.0}
     return ServiceConfig(bundle=bundle, **(ports | settings))  # type: ignore[arg-type]
 
 
@@ -172,15 +171,25 @@ async def test_a_missing_bundle_keeps_the_server_from_starting(tmp_path: Path) -
         await serve(config(tmp_path / "absent"))
 
 
-async def test_an_open_address_is_warned_about(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_an_open_address_without_protection_is_refused(
+    tiny_directory: Path,
 ) -> None:
-    caplog.set_level(logging.WARNING, "diffmask_service.app")
-    with pytest.raises(BundleError):
-        await serve(config(tmp_path / "absent", host="0.0.0.0"))
-    assert "without encryption" in caplog.text
+    with pytest.raises(StartError, match=r"--host: 0\.0\.0\.0 .* --insecure"):
+        await serve(config(tiny_directory, host="0.0.0.0"))
+
+
+async def test_an_open_address_is_served_when_that_is_said_to_be_safe(
+    tiny_directory: Path,
+) -> None:
+    settings = config(tiny_directory, host="0.0.0.0", insecure=True)
+    server, addresses = await serve_until_ready(settings)
+    assert addresses.health_target is None
+    server.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await server
 
 
 def test_an_ipv6_target_is_written_in_brackets() -> None:
     addresses = Addresses(host="::1", grpc_port=1, metrics_port=2)
     assert addresses.grpc_target == "[::1]:1"
+    assert addresses.metrics_url == "http://[::1]:2/metrics"

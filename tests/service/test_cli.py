@@ -20,8 +20,9 @@ from diffmask_service.core.values import (
     Granularity,
     TextInput,
 )
+from tests.support.certificates import Authority
 from tests.support.process import running_server
-from tests.support.stub_server import Stub, serving
+from tests.support.stub_server import DESCRIPTION, Stub, serving
 
 TEXT = "good movie"
 
@@ -97,6 +98,74 @@ def test_explain_reads_lines_from_standard_input(
     assert len(explanations) == 42
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "expected"),
+    [
+        ("tsv", b"\na\tb\r\n", TextInput(text="a", text_pair="b")),
+        ("tsv", b"a b\n", TextInput(text="a b")),
+        (
+            "jsonl",
+            b'{"text": "a\\t", "text_pair": "b"}\n\n',
+            TextInput(text="a\t", text_pair="b"),
+        ),
+        ("jsonl", b'{"text": "a b"}', TextInput(text="a b")),
+    ],
+)
+def test_explain_reads_pairs_from_standard_input(
+    stub: Stub,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    content: bytes,
+    expected: TextInput,
+) -> None:
+    read_from(monkeypatch, content)
+    flags = ["--input-format", kind, "--json"]
+    assert main(["explain", "-", "--server", stub.target, *flags]) == 0
+    assert stub.calls[0].inputs == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "message"),
+    [
+        ("tsv", b"a\tb\nc\td\te\n", "line 2: has 2 tabs"),
+        ("jsonl", b"{}\n", "line 1: is not like"),
+        ("jsonl", b'{"text": "a", "pair": "b"}\n', "`pair`"),
+        ("jsonl", b"good movie\n", "line 1: is not like"),
+    ],
+)
+def test_explain_names_the_line_that_is_no_pair(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    content: bytes,
+    message: str,
+) -> None:
+    read_from(monkeypatch, content)
+    assert message in fails(["explain", "-", "--input-format", kind], capsys)
+
+
+def test_explain_asks_for_one_version_of_a_model(stub: Stub) -> None:
+    flags = ["--model", "m", "--version", "7"]
+    main(["explain", "a", "--server", stub.target, *flags])
+    (call,) = stub.calls
+    assert call.model == "m"
+    # As the server described it: what answers is what was asked about.
+    assert call.version == DESCRIPTION.identity.version
+
+
+@pytest.mark.parametrize("command", ["explain", "healthcheck"])
+def test_a_token_comes_out_of_a_file(
+    stub: Stub, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "token").write_text("a-token-0123456789\n")
+    words = {"explain": ["a"], "healthcheck": []}[command]
+    flags = ["--server", stub.target, "--token-file", str(tmp_path / "token")]
+    assert main([command, *words, *flags]) in (0, 1)
+    if command == "explain":
+        assert stub.metadata[0]["authorization"] == "Bearer a-token-0123456789"
+    assert "a-token" not in capsys.readouterr().err
+
+
 def test_explain_writes_a_page_and_nothing_beside_it(
     tiny_directory: Path, tmp_path: Path
 ) -> None:
@@ -129,6 +198,9 @@ def fails(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["good " * 50], "tokens"),
         (["-", "--pair", "x"], "--pair"),
         (["good", "--html", "/nowhere/page.html"], "/nowhere/page.html"),
+        (["good", "--model", "m"], "--model, --version: choose among"),
+        (["good", "--version", "1"], "--model, --version: choose among"),
+        (["good", "--precision", "int8"], "int8"),
     ],
 )
 def test_explain_names_what_is_wrong(
@@ -161,6 +233,21 @@ def test_explain_refuses_empty_standard_input(
 def test_explain_says_that_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
     message = fails(["explain", "a", "--server", "127.0.0.1:1"], capsys)
     assert "127.0.0.1:1 is not ready" in message
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--precision", "fp32"], "--precision: goes with --bundle"),
+        (["--token-file", "/nowhere"], "--token-file /nowhere: cannot be read"),
+        (["--tls-roots", "/nowhere"], "/nowhere: cannot be read"),
+        (["--tls-certificate", "/nowhere"], "go together"),
+    ],
+)
+def test_explain_names_the_flag_that_is_wrong(
+    capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    assert message in fails(["explain", "a", *flags], capsys)
 
 
 def test_explain_says_why_the_server_refused(
@@ -279,6 +366,50 @@ def test_healthcheck_is_what_the_server_says(
     stub.health.set("", health)
     assert main(["healthcheck", "--server", stub.target]) == status
     assert capsys.readouterr().out == said
+
+
+def test_explain_and_healthcheck_work_over_tls_with_a_token(
+    tiny_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = Authority()
+    files = authority.write_server(tmp_path, clients=True)
+    client = authority.write_client(tmp_path)
+    (tmp_path / "token").write_text("a-token-0123456789\n")
+    flags = [f"--tls-{name}={path}" for name, path in client.items()]
+    flags += ["--token-file", str(tmp_path / "token")]
+    with running_server(
+        tiny_directory,
+        tls_certificate=files.certificate,
+        tls_key=files.key,
+        tls_client_ca=files.client_ca,
+        inference_token_file=tmp_path / "token",
+    ) as server:
+        secured = ["--server", server.grpc_target]
+        assert main(["explain", TEXT, *secured, *flags]) == 0
+        assert main(["healthcheck", *secured, *flags]) == 0
+        # A probe that knows nothing asks the port for probes.
+        assert main(["healthcheck", "--server", server.health_target]) == 0
+        assert "serving" in capsys.readouterr().out
+        # No certificate of ours; then no token.
+        assert (
+            main(
+                [
+                    "explain",
+                    TEXT,
+                    *secured,
+                    "--tls-roots",
+                    str(client["roots"]),
+                    "--timeout-seconds",
+                    "3",
+                ]
+            )
+            == 2
+        )
+        assert main(["explain", TEXT, *secured, *flags[:-2]]) == 2
+        assert "authorization" in capsys.readouterr().err
+        status, log = server.terminate()
+    assert status == 0, log
+    assert "a-token" not in log
 
 
 @pytest.mark.parametrize("words", [["--service", "attic"], []])

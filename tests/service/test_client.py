@@ -21,7 +21,9 @@ from diffmask_service.errors import (
     NotFound,
     NotReadyError,
     OverloadedError,
+    PermissionDenied,
     ServerError,
+    Unauthenticated,
 )
 from diffmask_service.wire.converters import (
     ExplainCall,
@@ -38,13 +40,13 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture
 def client(stub: Stub) -> Iterator[Client]:
-    with Client(stub.target, timeout_seconds=10.0) as client:
+    with Client(stub.target, timeout_seconds=10.0, retries=False) as client:
         yield client
 
 
 @pytest.fixture
 async def async_client(stub: Stub) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(stub.target, timeout_seconds=10.0) as client:
+    async with AsyncClient(stub.target, timeout_seconds=10.0, retries=False) as client:
         yield client
 
 
@@ -141,7 +143,8 @@ FAILURES = [
     (grpc.StatusCode.UNAVAILABLE, NotReadyError, "is not ready: the reason"),
     (grpc.StatusCode.RESOURCE_EXHAUSTED, ServerError, "failed: the reason"),
     (grpc.StatusCode.INTERNAL, ServerError, "failed: the reason"),
-    (grpc.StatusCode.UNAUTHENTICATED, ServerError, "failed: the reason"),
+    (grpc.StatusCode.UNAUTHENTICATED, Unauthenticated, "the reason"),
+    (grpc.StatusCode.PERMISSION_DENIED, PermissionDenied, "the reason"),
 ]
 
 

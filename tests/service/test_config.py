@@ -61,6 +61,45 @@ def test_all_problems_are_told_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"host": "0.0.0.0"}, "reaches other machines"),
+        ({"host": "::"}, "reaches other machines"),
+        # Neither alone: a token in plain text, and a stranger behind encryption.
+        ({"host": "10.0.0.1", "inference_token_file": "t"}, "reaches other machines"),
+        (
+            {"host": "10.0.0.1", "tls_certificate": "c", "tls_key": "k"},
+            "reaches other machines",
+        ),
+        ({"tls_certificate": "c"}, "--tls-certificate, --tls-key: go together"),
+        ({"tls_key": "k"}, "--tls-certificate, --tls-key: go together"),
+        ({"tls_client_ca": "a"}, "--tls-client-ca: needs"),
+        ({"metrics_tls": "true"}, "--metrics-tls: needs"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    flags: dict[str, str], message: str
+) -> None:
+    with pytest.raises(StartError, match=message):
+        read_config({"bundle": "b"} | flags, {})
+
+
+@pytest.mark.parametrize("guard", ["inference_token_file", "tls_client_ca"])
+def test_an_open_address_with_tls_and_a_guard_is_allowed(guard: str) -> None:
+    flags = {"host": "0.0.0.0", "tls_certificate": "c", "tls_key": "k", guard: "g"}
+    config = read_config({"bundle": "b"} | flags, {})
+    assert config.has_health_listener
+    assert config.grpc_settings.security.tls is not None
+
+
+def test_a_switch_may_stand_alone() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    flags = vars(parser.parse_args(["--insecure", "--bundle", "b", "--host", "::"]))
+    assert read_config(flags, {}).insecure
+
+
 def test_a_missing_bundle_is_named() -> None:
     with pytest.raises(StartError, match="--bundle: is missing"):
         read_config({}, {})

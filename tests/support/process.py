@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_READY = re.compile(r"ready: gRPC on (?P<grpc>\S+), metrics on (?P<metrics>\S+)\n")
+_READY = re.compile(
+    r"ready: gRPC on (?P<grpc>\S+), metrics on (?P<metrics>[^\s,]+)"
+    r"(, health on (?P<health>\S+))?\n"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +24,13 @@ class ServerProcess:
         process: Its process.
         grpc_target: What a gRPC client connects to.
         metrics_url: Where its metrics are.
+        health_target: What a probe connects to, where that is another port.
     """
 
     process: subprocess.Popen[str]
     grpc_target: str
     metrics_url: str
+    health_target: str
 
     def terminate(self) -> tuple[int, str]:
         """Ask it to stop; return its exit status and its log."""
@@ -36,7 +41,12 @@ class ServerProcess:
 
 def launch(bundle: Path | None, **flags: object) -> subprocess.Popen[str]:
     """Start a server on ports that the system chooses, and do not wait for it."""
-    settings = {"bundle": bundle, "grpc_port": 0, "metrics_port": 0} | flags
+    settings = {
+        "bundle": bundle,
+        "grpc_port": 0,
+        "metrics_port": 0,
+        "health_port": 0,
+    } | flags
     arguments = [
         f"--{name.replace('_', '-')}={value}"
         for name, value in settings.items()
@@ -62,7 +72,10 @@ def running_server(bundle: Path | None, **flags: object) -> Iterator[ServerProce
         if ready is None:
             raise AssertionError(process.communicate()[1])
         yield ServerProcess(
-            process=process, grpc_target=ready["grpc"], metrics_url=ready["metrics"]
+            process=process,
+            grpc_target=ready["grpc"],
+            metrics_url=ready["metrics"],
+            health_target=ready["health"] or "",
         )
     finally:
         process.kill()

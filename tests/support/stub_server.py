@@ -3,7 +3,7 @@
 # The names of the methods are those of the protocols.
 # ruff: noqa: N802
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,7 +43,11 @@ DESCRIPTION = ModelDescription(
 
 @dataclass
 class Stub(explain_pb2_grpc.ExplainerServicer):
-    """Answers every call with the same values, or fails it with a status."""
+    """Answers every call with the same values, or fails it with a status.
+
+    In a stream the text "bad" fails alone and the text "lost" gets no reply.
+    `failures` is how many calls fail before the rest succeed; None fails all.
+    """
 
     status: grpc.StatusCode | None = None
     trailer: tuple[tuple[str, str], ...] = ()
@@ -51,6 +55,10 @@ class Stub(explain_pb2_grpc.ExplainerServicer):
     calls: list[ExplainCall] = field(default_factory=list)
     wait: Callable[[], object] = lambda: None
     target: str = ""
+    stream_requests: list[pb.ExplainStreamRequest] = field(default_factory=list)
+    misnames: str = ""
+    failures: int | None = None
+    metadata: list[dict[str, str | bytes]] = field(default_factory=list)
 
     def Explain(
         self, request: pb.ExplainRequest, context: grpc.ServicerContext
@@ -59,6 +67,25 @@ class Stub(explain_pb2_grpc.ExplainerServicer):
         self.wait()
         self._fail(context)
         return reply_to_proto(reply())
+
+    def ExplainStream(
+        self,
+        requests: Iterable[pb.ExplainStreamRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[pb.ExplainStreamResponse]:
+        for request in requests:
+            self.stream_requests.append(request)
+            self._fail(context)
+            name = self.misnames or request.id
+            if request.request.inputs[0].text == "bad":
+                failure = pb.Failure(
+                    code=8, message="the queue is full", retry_after_seconds=0.5
+                )
+                yield pb.ExplainStreamResponse(id=name, failure=failure)
+            elif request.request.inputs[0].text != "lost":
+                yield pb.ExplainStreamResponse(
+                    id=name, response=reply_to_proto(reply())
+                )
 
     def GetModel(
         self, request: pb.GetModelRequest, context: grpc.ServicerContext
@@ -73,7 +100,10 @@ class Stub(explain_pb2_grpc.ExplainerServicer):
         return pb.ListModelsResponse(models=[model_to_proto(DESCRIPTION)])
 
     def _fail(self, context: grpc.ServicerContext) -> None:
-        if self.status is not None:
+        self.metadata.append(dict(context.invocation_metadata()))
+        if self.failures is not None:
+            self.failures -= 1
+        if self.status is not None and (self.failures is None or self.failures >= 0):
             context.set_trailing_metadata(self.trailer)
             context.abort(self.status, "the reason")
 

@@ -2,20 +2,19 @@
 
 import argparse
 import asyncio
-import sys
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from diffmask_service.cli.connection import connect
 from diffmask_service.cli.explain_arguments import (
     NO_GATES,
-    STDIN,
     TEXTS_PER_CALL,
     add_arguments,
 )
+from diffmask_service.cli.inputs import read_inputs
 from diffmask_service.cli.output import make_console, say, say_aside, write_whole
-from diffmask_service.client import Client
 from diffmask_service.core.values import (
     ExplainOptions,
     GateKind,
@@ -33,7 +32,8 @@ __all__ = ["add_arguments", "run"]
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and show the answers."""
-    inputs = _read_inputs(arguments)
+    _check_places(arguments)
+    inputs = read_inputs(arguments)
     options = ExplainOptions(
         gates=frozenset(map(GateKind, set(arguments.gates) - {NO_GATES})),
         states=arguments.states,
@@ -43,12 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         verify=arguments.verify or bool(arguments.verify_states),
         verify_states=arguments.verify_states,
     )
-    timeout = arguments.timeout_seconds
     if arguments.bundle is None:
-        model, reply = _ask(arguments.server, inputs, options, timeout)
+        model, reply = _ask(arguments, inputs, options)
     else:
-        running = _run_here(arguments.bundle, inputs, options, timeout)
-        model, reply = asyncio.run(running)
+        model, reply = asyncio.run(_run_here(arguments, inputs, options))
     report = Report(
         inputs=inputs,
         reply=reply,
@@ -65,34 +63,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read_inputs(arguments: argparse.Namespace) -> tuple[TextInput, ...]:
-    if arguments.text != STDIN:
-        return (TextInput(text=arguments.text, text_pair=arguments.pair),)
-    if arguments.pair is not None:
-        raise InvalidInput("--pair: goes with one text, not with standard input")
-    texts = []
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            text = line.decode().strip()
-        except UnicodeDecodeError as error:
-            raise InvalidInput(
-                f"standard input, line {number}: is not UTF-8 at byte {error.start}"
-            ) from error
-        if text:
-            texts.append(TextInput(text=text))
-    if not texts:
-        raise InvalidInput("standard input: holds no text; give one a line")
-    return tuple(texts)
+def _check_places(arguments: argparse.Namespace) -> None:
+    if arguments.bundle is None and arguments.precision is not None:
+        raise InvalidInput(
+            "--precision: goes with --bundle; a server has chosen its own"
+        )
+    if arguments.bundle is not None and (arguments.model or arguments.version):
+        raise InvalidInput(
+            "--model, --version: choose among the models of a server; a bundle is one"
+        )
 
 
 def _ask(
-    server: str,
-    inputs: Sequence[TextInput],
-    options: ExplainOptions,
-    timeout_seconds: float,
+    arguments: argparse.Namespace, inputs: Sequence[TextInput], options: ExplainOptions
 ) -> tuple[ModelDescription, Reply]:
-    with Client(server, timeout_seconds=timeout_seconds) as client:
-        model = client.get_model()
+    with connect(arguments, timeout_seconds=arguments.timeout_seconds) as client:
+        model = client.get_model(arguments.model, arguments.version)
         replies = [
             client.explain(
                 batch,
@@ -103,6 +89,9 @@ def _ask(
                 truncate=options.truncate,
                 verify=options.verify,
                 verify_states=options.verify_states,
+                model=arguments.model,
+                # The one that was described, whatever is loaded meanwhile.
+                version=model.identity.version,
             )
             for batch in _batches(inputs)
         ]
@@ -110,19 +99,18 @@ def _ask(
 
 
 async def _run_here(
-    directory: Path,
-    inputs: Sequence[TextInput],
-    options: ExplainOptions,
-    timeout_seconds: float,
+    arguments: argparse.Namespace, inputs: Sequence[TextInput], options: ExplainOptions
 ) -> tuple[ModelDescription, Reply]:
     # Here and not above: asking a server needs no model runtime.
     from diffmask_service.app import open_engine  # noqa: PLC0415
 
-    engine = open_engine(directory)
+    engine = open_engine(arguments.bundle, precision=arguments.precision)
     try:
         replies = [
             await engine.explain(
-                batch, options, deadline=time.monotonic() + timeout_seconds
+                batch,
+                options,
+                deadline=time.monotonic() + arguments.timeout_seconds,
             )
             for batch in _batches(inputs)
         ]
@@ -137,14 +125,9 @@ def _batches(inputs: Sequence[TextInput]) -> Iterator[Sequence[TextInput]]:
 
 
 def _join(replies: Sequence[Reply]) -> Reply:
-    timings = [reply.timings for reply in replies]
+    timings = (reply.timings for reply in replies)
     return replace(
         replies[0],
         explanations=tuple(item for reply in replies for item in reply.explanations),
-        timings=Timings(
-            tokenize_seconds=sum(each.tokenize_seconds for each in timings),
-            queue_seconds=max(each.queue_seconds for each in timings),
-            infer_seconds=sum(each.infer_seconds for each in timings),
-            decode_seconds=sum(each.decode_seconds for each in timings),
-        ),
+        timings=functools.reduce(Timings.joined, timings),
     )

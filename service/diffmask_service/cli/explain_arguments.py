@@ -4,15 +4,15 @@ import argparse
 from pathlib import Path
 
 from diffmask_service.cli.arguments import (
-    DEFAULT_SERVER,
     choices,
     count,
     names,
     seconds,
 )
+from diffmask_service.cli.connection import add_security, add_server
+from diffmask_service.cli.inputs import INPUT_FORMATS
 from diffmask_service.core.values import GateKind
 
-STDIN = "-"
 NO_GATES = "none"
 # A server takes a bounded number of texts in one request, 32 unless told otherwise.
 TEXTS_PER_CALL = 16
@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "text",
         metavar="TEXT",
         help="The text; - reads texts from standard input, one a line.",
+    )
+    parser.add_argument(
+        "--input-format",
+        choices=INPUT_FORMATS,
+        default="text",
+        help="What a line of standard input is: a text; a text and its pair with a tab"
+        " between; or a JSON object with `text` and `text_pair`. [%(default)s]",
     )
     parser.add_argument(
         "--pair",
@@ -56,11 +63,25 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="Run this bundle here, without a server. [none]",
     )
-    place.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        default=DEFAULT_SERVER,
-        help="Ask this server. [%(default)s]",
+    add_server(place)
+    add_security(parser)
+    parser.add_argument(
+        "--precision",
+        metavar="NAME",
+        help="Which graph of the bundle to run: fp32, fp16, int8 or w8. [the bundle's"
+        " choice]",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        default="",
+        help="Which model of the server to ask. [the only one]",
+    )
+    parser.add_argument(
+        "--version",
+        metavar="NUMBER",
+        default="",
+        help="Which version of the model. [the highest that is ready]",
     )
     parser.add_argument(
         "--timeout-seconds",

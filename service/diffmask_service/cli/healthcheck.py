@@ -2,9 +2,9 @@
 
 import argparse
 
-from diffmask_service.cli.arguments import DEFAULT_SERVER, seconds
+from diffmask_service.cli.arguments import seconds
+from diffmask_service.cli.connection import add_security, add_server, connect
 from diffmask_service.cli.output import say, say_aside
-from diffmask_service.client import Client
 from diffmask_service.errors import DiffMaskError
 
 
@@ -14,12 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Ask a server whether it takes requests, by the standard gRPC health protocol."
         " Exit status 0 if it does and 1 if not, as container probes expect."
     )
-    parser.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        default=DEFAULT_SERVER,
-        help="The server to ask. [%(default)s]",
-    )
+    add_server(parser)
+    add_security(parser)
     parser.add_argument(
         "--service",
         metavar="NAME",
@@ -39,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and return 0 for a server that takes requests."""
     try:
-        with Client(
-            arguments.server, timeout_seconds=arguments.timeout_seconds
+        with connect(
+            arguments, timeout_seconds=arguments.timeout_seconds, retries=False
         ) as client:
             is_serving = client.check_health(arguments.service)
     except DiffMaskError as error:

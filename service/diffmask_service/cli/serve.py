@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _announce(addresses: Addresses) -> None:
+    health = addresses.health_target
     say(
-        f"ready: gRPC on {addresses.grpc_target}, metrics on"
-        f" http://{addresses.host}:{addresses.metrics_port}/metrics"
+        f"ready: gRPC on {addresses.grpc_target}, metrics on {addresses.metrics_url}"
+        + ("" if health is None else f", health on {health}")
     )

@@ -14,5 +14,6 @@ what to send and how to read the answer is a `Call`, and both make the same ones
 from diffmask_service.client.asynchronous import AsyncClient
 from diffmask_service.client.blocking import Client
 from diffmask_service.client.calls import ExplainKeywords
+from diffmask_service.client.channel import tls_credentials
 
-__all__ = ["AsyncClient", "Client", "ExplainKeywords"]
+__all__ = ["AsyncClient", "Client", "ExplainKeywords", "tls_credentials"]

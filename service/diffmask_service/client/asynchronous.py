@@ -1,5 +1,6 @@
 """The client for event loops."""
 
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -15,13 +16,15 @@ from diffmask_service.client.calls import (
     get_model,
     list_models,
 )
-from diffmask_service.client.channel import CHANNEL_OPTIONS, translate
+from diffmask_service.client.channel import bearer, channel_options, translate
+from diffmask_service.client.streams import PATH, Exchange, parse_bytes
 from diffmask_service.core.values import (
     Explanation,
     ModelDescription,
     Reply,
     TextInput,
 )
+from diffmask_service.errors import DiffMaskError
 
 _Value = TypeVar("_Value")
 
@@ -35,6 +38,13 @@ class AsyncClient:
         target: Host and port of the server.
         credentials: What secures the channel; None for plain text.
         timeout_seconds: Time for a call that names none, seconds, > 0.
+        token: What the server knows its callers by; None for none.
+        retries: Whether a call that finds the server full or absent is tried again,
+            up to three times and within its time.
+        insecure: Whether the token may leave this machine in plain text.
+
+    Raises:
+        InvalidInput: The token would travel in plain text.
     """
 
     def __init__(
@@ -43,13 +53,23 @@ class AsyncClient:
         *,
         credentials: grpc.ChannelCredentials | None = None,
         timeout_seconds: float = 30.0,
+        token: str | None = None,
+        retries: bool = True,
+        insecure: bool = False,
     ) -> None:
         self._target = target
         self._timeout_seconds = timeout_seconds
+        self._metadata = bearer(
+            token,
+            target=target,
+            is_secure=credentials is not None,
+            insecure=insecure,
+        )
+        options = channel_options(retries=retries)
         self._channel = (
-            grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+            grpc.aio.insecure_channel(target, options)
             if credentials is None
-            else grpc.aio.secure_channel(target, credentials, CHANNEL_OPTIONS)
+            else grpc.aio.secure_channel(target, credentials, options)
         )
 
     async def explain(
@@ -63,6 +83,30 @@ class AsyncClient:
     ) -> Explanation:
         """Predict one text and explain the prediction; otherwise like `explain`."""
         return (await self.explain(text, **keywords)).explanations[0]
+
+    async def explain_stream(
+        self,
+        batches: AsyncIterable[Inputs] | Iterable[Inputs],
+        **keywords: Unpack[ExplainKeywords],
+    ) -> AsyncIterator[Reply | DiffMaskError]:
+        """Explain one batch after the other; see `Client.explain_stream`."""
+        exchange = Exchange(
+            target=self._target,
+            keywords=keywords,
+            timeout_seconds=keywords.get("timeout_seconds") or self._timeout_seconds,
+        )
+        method: grpc.aio.StreamStreamMultiCallable[bytes, Any] = (
+            self._channel.stream_stream(PATH, None, parse_bytes)
+        )
+        call = method(exchange.write_async(batches), metadata=self._metadata)
+        try:
+            async for message in call:
+                yield exchange.read(message)
+            exchange.finish()
+        except grpc.RpcError as error:
+            raise exchange.translate(error) from error
+        finally:
+            call.cancel()
 
     async def get_model(self, model: str = "", version: str = "") -> ModelDescription:
         """Describe one served model; by default the only one."""
@@ -97,7 +141,9 @@ class AsyncClient:
         )
         timeout = call.timeout_or(self._timeout_seconds)
         try:
-            message = await method(call.request, timeout=timeout)
+            message = await method(
+                call.request, timeout=timeout, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise translate(error, self._target) from error
         return call.convert(message)

@@ -1,5 +1,6 @@
 """The client that blocks."""
 
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -14,13 +15,15 @@ from diffmask_service.client.calls import (
     get_model,
     list_models,
 )
-from diffmask_service.client.channel import CHANNEL_OPTIONS, translate
+from diffmask_service.client.channel import bearer, channel_options, translate
+from diffmask_service.client.streams import PATH, Exchange, parse_bytes
 from diffmask_service.core.values import (
     Explanation,
     ModelDescription,
     Reply,
     TextInput,
 )
+from diffmask_service.errors import DiffMaskError
 
 _Value = TypeVar("_Value")
 
@@ -32,6 +35,13 @@ class Client:
         target: Host and port of the server.
         credentials: What secures the channel; None for plain text.
         timeout_seconds: Time for a call that names none, seconds, > 0.
+        token: What the server knows its callers by; None for none.
+        retries: Whether a call that finds the server full or absent is tried again,
+            up to three times and within its time.
+        insecure: Whether the token may leave this machine in plain text.
+
+    Raises:
+        InvalidInput: The token would travel in plain text.
     """
 
     def __init__(
@@ -40,13 +50,23 @@ class Client:
         *,
         credentials: grpc.ChannelCredentials | None = None,
         timeout_seconds: float = 30.0,
+        token: str | None = None,
+        retries: bool = True,
+        insecure: bool = False,
     ) -> None:
         self._target = target
         self._timeout_seconds = timeout_seconds
+        self._metadata = bearer(
+            token,
+            target=target,
+            is_secure=credentials is not None,
+            insecure=insecure,
+        )
+        options = channel_options(retries=retries)
         self._channel = (
-            grpc.insecure_channel(target, CHANNEL_OPTIONS)
+            grpc.insecure_channel(target, options)
             if credentials is None
-            else grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
+            else grpc.secure_channel(target, credentials, options)
         )
 
     def explain(self, inputs: Inputs, **keywords: Unpack[ExplainKeywords]) -> Reply:
@@ -71,6 +91,44 @@ class Client:
     ) -> Explanation:
         """Predict one text and explain the prediction; otherwise like `explain`."""
         return self.explain(text, **keywords).explanations[0]
+
+    def explain_stream(
+        self, batches: Iterable[Inputs], **keywords: Unpack[ExplainKeywords]
+    ) -> Iterator[Reply | DiffMaskError]:
+        """Explain one batch after the other, many of them in progress at a time.
+
+        Batches are taken from the iterable as fast as the server reads them, on a
+        thread of gRPC's. Leaving the iteration early drops what still waits.
+
+        Args:
+            batches: Of each request its text, pair or several of them.
+            **keywords: See `ExplainKeywords`; `timeout_seconds` holds for each request
+                from its arrival at the server.
+
+        Yields:
+            For each batch, in order, its reply, or the error that it alone had.
+
+        Raises:
+            InvalidInput: A batch cannot be sent; those before it are answered first.
+            DiffMaskError: The stream itself failed, as `explain` tells.
+        """
+        exchange = Exchange(
+            target=self._target,
+            keywords=keywords,
+            timeout_seconds=keywords.get("timeout_seconds") or self._timeout_seconds,
+        )
+        method: grpc.StreamStreamMultiCallable[bytes, Any] = (
+            self._channel.stream_stream(PATH, None, parse_bytes)
+        )
+        call = method(exchange.write(batches), metadata=self._metadata)
+        try:
+            for message in call:
+                yield exchange.read(message)
+            exchange.finish()
+        except grpc.RpcError as error:
+            raise exchange.translate(error) from error
+        finally:
+            call.cancel()
 
     def get_model(self, model: str = "", version: str = "") -> ModelDescription:
         """Describe one served model; by default the only one.
@@ -117,7 +175,7 @@ class Client:
         )
         timeout = call.timeout_or(self._timeout_seconds)
         try:
-            message = method(call.request, timeout=timeout)
+            message = method(call.request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise translate(error, self._target) from error
         return call.convert(message)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from grpc_health.v1 import health_pb2
 
@@ -84,7 +84,7 @@ class Call(Generic[_Value]):
         return self.timeout_seconds
 
 
-def explain(
+def explain_call(
     inputs: Inputs,
     *,
     gates: Iterable[str] = tuple(GateKind),
@@ -97,12 +97,13 @@ def explain(
     model: str = "",
     version: str = "",
     timeout_seconds: float | None = None,
-) -> Call[Reply]:
-    """Return the call of Explain.
+) -> ExplainCall:
+    """Return what to ask for; the time is not part of it.
 
     Raises:
-        InvalidInput: A keyword or text cannot be sent.
+        InvalidInput: A keyword has a value that it cannot have.
     """
+    del timeout_seconds
     items = (inputs,) if isinstance(inputs, str | TextInput) else inputs
     verify_states = tuple(verify_states)
     try:
@@ -117,7 +118,7 @@ def explain(
         )
     except ValueError as error:
         raise InvalidInput(str(error)) from error
-    call = ExplainCall(
+    return ExplainCall(
         model=model,
         version=version,
         inputs=tuple(
@@ -125,12 +126,20 @@ def explain(
         ),
         options=options,
     )
+
+
+def explain(inputs: Inputs, **keywords: Unpack[ExplainKeywords]) -> Call[Reply]:
+    """Return the call of Explain.
+
+    Raises:
+        InvalidInput: A keyword or text cannot be sent.
+    """
     return Call(
         path=f"{_SERVICE}/Explain",
-        request=request_to_proto(call).SerializeToString(),
+        request=request_to_proto(explain_call(inputs, **keywords)).SerializeToString(),
         parse_bytes=pb.ExplainResponse.FromString,
         convert=reply_from_proto,
-        timeout_seconds=timeout_seconds,
+        timeout_seconds=keywords.get("timeout_seconds"),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffmask_service.core.values import ExplainOptions, GateKind, Int64Array
-from diffmask_service.errors import InvalidInput, NotFound
+from diffmask_service.errors import InvalidInput, NotFound, shown_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,6 @@ def _find(names: Sequence[str], states: Sequence[str]) -> tuple[int, ...]:
     for name in names:
         if name not in index_by_state:
             raise NotFound(
-                f"the model has no state {name!r}; it has {', '.join(states)}"
+                f"the model has no state {shown_name(name)}; it has {', '.join(states)}"
             )
     return tuple(index_by_state[name] for name in names)

@@ -345,6 +345,15 @@ class Timings:
     infer_seconds: float = 0.0
     decode_seconds: float = 0.0
 
+    def joined(self, other: "Timings") -> "Timings":
+        """Return the times of two calls together: sums, and the longest wait."""
+        return Timings(
+            tokenize_seconds=self.tokenize_seconds + other.tokenize_seconds,
+            queue_seconds=max(self.queue_seconds, other.queue_seconds),
+            infer_seconds=self.infer_seconds + other.infer_seconds,
+            decode_seconds=self.decode_seconds + other.decode_seconds,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:

@@ -15,7 +15,13 @@ from typing import TypeVar
 
 from diffmask_service.bundle import Bundle
 from diffmask_service.engine import Engine
-from diffmask_service.errors import BundleError, DiffMaskError, NotFound, StartError
+from diffmask_service.errors import (
+    BundleError,
+    DiffMaskError,
+    NotFound,
+    StartError,
+    shown_name,
+)
 from diffmask_service.repository.entries import ModelEntry, ModelState
 from diffmask_service.repository.shelf import Listener, Shelf, Slot
 from diffmask_service.repository.sources import Candidate, Source
@@ -156,7 +162,7 @@ class Repository:
         async with self._changing:
             versions = tuple(each for each in await self._scan() if each.name == name)
             if not versions:
-                raise NotFound(f"the repository holds no model {name!r}")
+                raise NotFound(f"the repository holds no model {shown_name(name)}")
             self._unloaded.discard(name)
             for candidate in versions:
                 self._expect(candidate)
@@ -179,7 +185,7 @@ class Repository:
         async with self._changing:
             slots = self._shelf.versions(name)
             if not slots:
-                raise NotFound(f"the repository holds no model {name!r}")
+                raise NotFound(f"the repository holds no model {shown_name(name)}")
             self._unloaded.add(name)
             for slot in slots:
                 self._let_go(slot, note="unloaded on request", is_gone=False)

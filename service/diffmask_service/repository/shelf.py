@@ -14,6 +14,7 @@ from diffmask_service.errors import (
     InvalidInput,
     NotFound,
     NotReadyError,
+    shown_name,
 )
 from diffmask_service.repository.entries import ModelEntry, ModelState
 
@@ -141,7 +142,7 @@ class Shelf:
     def _nothing(
         self, model: str, version: str, slots: list[Slot]
     ) -> NotFound | NotReadyError:
-        wanted = f"{model or 'any'} of version {version or 'any'}"
+        wanted = f"{_shown(model)} of version {_shown(version)}"
         if any(slot.state is ModelState.LOADING for slot in slots):
             return NotReadyError(f"the model {wanted} is being loaded; try again soon")
         if any(slot.is_expected for slot in slots):
@@ -174,6 +175,10 @@ class Shelf:
             del self._told[name, version]
         for listener in self._listeners:
             listener(name, str(version), is_ready)
+
+
+def _shown(name: str) -> str:
+    return shown_name(name) if name else "any"
 
 
 def _entry(slot: Slot) -> ModelEntry:

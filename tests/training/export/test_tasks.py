@@ -1,5 +1,6 @@
 """Each task from its model and its data to a reply over a real socket."""
 
+import asyncio
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -150,7 +151,11 @@ async def _served(case: Case, **keywords: Any) -> Reply:
     health = HealthServicer({"tiny"})
     engine.on_readiness(health.set_ready)
     server = build_server(
-        Repository([engine]), health, telemetry=telemetry, settings=settings
+        Repository([engine]),
+        health,
+        telemetry=telemetry,
+        settings=settings,
+        stopping=asyncio.Event(),
     )
     port = bind(server, settings)
     await server.start()

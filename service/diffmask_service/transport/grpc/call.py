@@ -1,14 +1,19 @@
-"""What is known of the call in progress: its identity, and notes for the access log."""
+"""What is known of the request in progress, and its one line in the access log."""
 
+import logging
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+import grpc
+
 from diffmask_service.core.values import Reply, Timings
+
+_LOG = logging.getLogger("diffmask_service.access")
 
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call; filled in as it is handled.
+    """One call, or one request of a stream; filled in as it is handled.
 
     Attributes:
         request_id: Its identity in the log.
@@ -27,6 +32,36 @@ class Call:
         self.num_texts = len(reply.explanations)
         self.num_tokens = sum(each.num_tokens for each in reply.explanations)
         self.timings = reply.timings
+
+    def add(self, part: "Call") -> None:
+        """Take down one request of a stream: sums, and the longest wait."""
+        self.num_texts += part.num_texts
+        self.num_tokens += part.num_tokens
+        self.timings = self.timings.joined(part.timings)
+
+    def log(self, method: str, code: grpc.StatusCode, *, seconds: float) -> None:
+        """Write the line: never a text, a token or a gate.
+
+        Args:
+            method: What was called.
+            code: How it ended.
+            seconds: How long it took, seconds.
+        """
+        timings = self.timings
+        _LOG.info(
+            "id=%s method=%s code=%s texts=%d tokens=%d seconds=%.4f tokenize=%.4f"
+            " queue=%.4f infer=%.4f decode=%.4f",
+            self.request_id,
+            method,
+            code.name,
+            self.num_texts,
+            self.num_tokens,
+            seconds,
+            timings.tokenize_seconds,
+            timings.queue_seconds,
+            timings.infer_seconds,
+            timings.decode_seconds,
+        )
 
 
 CURRENT_CALL: ContextVar[Call] = ContextVar("diffmask_call")

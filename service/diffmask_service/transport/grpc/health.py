@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Iterable
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from diffmask_service.errors import shown_name
+
 LIVENESS = "liveness"
+READINESS = "readiness"
 _Context = grpc.aio.ServicerContext[
     health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
 ]
@@ -28,7 +31,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset({"", "readiness", *names})
+        self._names = frozenset({"", READINESS, *names})
         self._is_ready = False
         self._is_ready_by_model: dict[str, bool] = {}
         self._is_closed = False
@@ -66,11 +69,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """Return the status of a name."""
         status = self._status(request.service)
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
-            names = {LIVENESS, *self._names, *self._is_ready_by_model}
-            known = ", ".join(repr(name) for name in sorted(names))
+            # The names of the models are not told here: probes bring no token.
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
-                f"no service {request.service!r} is watched; known are {known}",
+                f"no service {shown_name(request.service)} is watched; there are"
+                f" {LIVENESS!r}, {READINESS!r}, '' for the whole server, and the names"
+                " of services, models and MODEL/VERSION",
             )
         return health_pb2.HealthCheckResponse(status=status)
 

@@ -1,179 +1,199 @@
-"""Around every call: its identity, its status, one line in the log, its metrics.
-
-Here is the only table from our errors to gRPC statuses, and one of the few places that
-catch everything: whatever happens, the caller gets a status, and what went wrong inside
-stays in the log under the request id.
-"""
+"""Around every call: its identity, its status, one line in the log, its metrics."""
 
 import asyncio
-import logging
+import inspect
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from diffmask_service.errors import (
-    BundleError,
-    DeadlineError,
-    DiffMaskError,
-    DigestMismatch,
-    GraphError,
-    InferenceError,
-    InputTooLong,
-    InvalidInput,
-    ManifestError,
-    NotFound,
-    NotReadyError,
-    OverloadedError,
-    RequestError,
-    SchemaVersionError,
-    SelfTestError,
-    ServerError,
-    StartError,
-    UnsupportedTask,
-)
+from diffmask_service.errors import InvalidInput
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.call import CURRENT_CALL, Call
+from diffmask_service.transport.grpc.statuses import Failure, settle
 
-STATUS_BY_ERROR: Mapping[type[DiffMaskError], grpc.StatusCode] = {
-    RequestError: grpc.StatusCode.INVALID_ARGUMENT,
-    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    InputTooLong: grpc.StatusCode.INVALID_ARGUMENT,
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    UnsupportedTask: grpc.StatusCode.INVALID_ARGUMENT,
-    OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    NotReadyError: grpc.StatusCode.UNAVAILABLE,
-    DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
-    BundleError: grpc.StatusCode.INTERNAL,
-    ManifestError: grpc.StatusCode.INTERNAL,
-    DigestMismatch: grpc.StatusCode.INTERNAL,
-    SchemaVersionError: grpc.StatusCode.INTERNAL,
-    GraphError: grpc.StatusCode.INTERNAL,
-    SelfTestError: grpc.StatusCode.INTERNAL,
-    StartError: grpc.StatusCode.INTERNAL,
-    ServerError: grpc.StatusCode.INTERNAL,
-    InferenceError: grpc.StatusCode.INTERNAL,
-    DiffMaskError: grpc.StatusCode.INTERNAL,
-}
 REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LOG = logging.getLogger("diffmask_service.access")
+_KINDS = {
+    (False, False): "unary",
+    (True, False): "client_stream",
+    (False, True): "server_stream",
+    (True, True): "bidi_stream",
+}
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 # In quotes: generic in its stub, not when running.
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Work: TypeAlias = Callable[[Any, _Context], Awaitable[Any]]
 
 
-class _Malformed:
+class MalformedMessage:
     """Stands for a request whose bytes are no message of its type."""
+
+    def error(self) -> InvalidInput:
+        """Return what to tell the caller."""
+        return InvalidInput(
+            "the request is not a valid message; a text may hold bytes that are not"
+            " UTF-8"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Method:
+    """Attributes: names, the kind as metrics spell it, and what does the work."""
+
+    service: str
+    name: str
+    kind: str
+    work: _Work
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the unary methods of one service; others pass untouched.
+    """Wraps the methods of some services, streams as well; others pass untouched.
+
+    A message that does not parse reaches the handler of a stream of requests as a
+    `MalformedMessage`; elsewhere it is refused here.
 
     Args:
-        service: Full name of the service.
+        services: Full names of the services.
         telemetry: Where calls are counted.
         clock: Monotonic time, seconds.
     """
 
     def __init__(
         self,
-        service: str,
+        services: Collection[str],
         *,
         telemetry: Telemetry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._service = service
+        self._services = frozenset(services)
         self._telemetry = telemetry
         self._clock = clock
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler:
+    ) -> "Handler | None":
         """Return the method's handler, wrapped."""
         handler = await continuation(handler_call_details)
-        path = str(handler_call_details.method)
-        _, service, method = path.split("/", 2)
-        if handler is None or handler.unary_unary is None or service != self._service:
+        _, service, name = str(handler_call_details.method).split("/", 2)
+        if handler is None or service not in self._services:
             return handler
-        answer = handler.unary_unary
-
-        async def wrapped(request: object, context: _Context) -> object:
-            return await self._handle(method, answer, request, context)
-
-        # gRPC itself would answer a request that does not parse with INTERNAL.
-        return grpc.unary_unary_rpc_method_handler(
-            wrapped,
-            request_deserializer=_tolerant(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
+        method = _Method(
+            service=service,
+            name=name,
+            kind=spell_kind(handler.request_streaming, handler.response_streaming),
+            work=_work(handler),
         )
 
+        async def wrapped(request: object, context: _Context) -> object:
+            return await self._handle(method, request, context)
+
+        return replace_work(handler, wrapped)
+
     async def _handle(
-        self,
-        method: str,
-        answer: Callable[[Any, Any], Any],
-        request: object,
-        context: _Context,
+        self, method: _Method, request: object, context: _Context
     ) -> object:
         call = Call(request_id=_request_id(context))
         CURRENT_CALL.set(call)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         began = self._clock()
-        self._telemetry.begin_call(self._service, method)
-        code, message = grpc.StatusCode.CANCELLED, ""
+        self._telemetry.begin_call(method.service, method.name, kind=method.kind)
+        code = grpc.StatusCode.CANCELLED
         try:
-            if isinstance(request, _Malformed):
-                raise InvalidInput(  # noqa: TRY301 - the table is in the handler below
-                    "the request is not a valid message; a text may hold bytes that"
-                    " are not UTF-8"
-                )
-            response = await answer(request, context)
-        except DiffMaskError as error:
-            code = STATUS_BY_ERROR[type(error)]
-            message = _message_for(error, code, call)
-            _push_back(error, call, context)
+            outcome = await settle(
+                _answer(method, request, context), request_id=call.request_id
+            )
+            failure = outcome if isinstance(outcome, Failure) else None
+            code = grpc.StatusCode.OK if failure is None else failure.code
+        except grpc.aio.AbortError:
+            code = _code_of(context)
+            raise
         except asyncio.CancelledError:
-            if _is_task_cancelled():
-                code = _cancelled_by(context)
-                raise
-            # A cancellation from within would leave the caller waiting for its own
-            # deadline (grpc/grpc issue 29248).
-            code, message = grpc.StatusCode.UNAVAILABLE, "the work was abandoned"
-        except Exception:  # noqa: BLE001 - no caller sees a traceback
-            code, message = grpc.StatusCode.INTERNAL, _fixed_sentence(call)
-            _LOG.exception("id=%s failed unexpectedly", call.request_id)
-        else:
-            code = grpc.StatusCode.OK
-            return response
+            code = _cancelled_by(context)
+            raise
         finally:
-            self._finish(method, call, code, seconds=self._clock() - began)
-        return await context.abort(code, message)
-
-    def _finish(
-        self, method: str, call: Call, code: grpc.StatusCode, *, seconds: float
-    ) -> None:
-        self._telemetry.end_call(self._service, method, code=code.name, seconds=seconds)
-        timings = call.timings
-        _LOG.info(
-            "id=%s method=%s code=%s texts=%d tokens=%d seconds=%.4f tokenize=%.4f"
-            " queue=%.4f infer=%.4f decode=%.4f",
-            call.request_id,
-            method,
-            code.name,
-            call.num_texts,
-            call.num_tokens,
-            seconds,
-            timings.tokenize_seconds,
-            timings.queue_seconds,
-            timings.infer_seconds,
-            timings.decode_seconds,
+            seconds = self._clock() - began
+            self._telemetry.end_call(
+                method.service,
+                method.name,
+                code=code.name,
+                seconds=seconds,
+                kind=method.kind,
+            )
+            call.log(method.name, code, seconds=seconds)
+        if failure is None:
+            return outcome
+        identity = (REQUEST_ID_KEY, call.request_id)
+        return await context.abort(
+            failure.code, failure.message, (identity, *failure.trailers)
         )
+
+
+def spell_kind(takes_stream: object, gives_stream: object) -> str:
+    """Return the kind of a method as metrics spell it.
+
+    Args:
+        takes_stream: Whether it takes a stream of requests.
+        gives_stream: Whether it gives a stream of responses.
+    """
+    return _KINDS[bool(takes_stream), bool(gives_stream)]
+
+
+async def _answer(method: _Method, request: object, context: _Context) -> object:
+    if isinstance(request, MalformedMessage):
+        raise request.error()
+    return await method.work(request, context)
+
+
+def _work(handler: "Handler") -> _Work:
+    behaviour: Any = (
+        handler.unary_unary
+        or handler.unary_stream
+        or handler.stream_unary
+        or handler.stream_stream
+    )
+    if not inspect.isasyncgenfunction(behaviour):
+        return behaviour  # type: ignore[no-any-return]
+
+    async def work(request: object, context: _Context) -> None:
+        async with aclosing(behaviour(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return work
+
+
+def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
+    """Return a handler of the same kind that does something else.
+
+    Its requests that do not parse become a `MalformedMessage`.
+
+    Args:
+        handler: The method's own; None when there is no such method.
+        work: Takes what the handler takes; sends a stream of responses by itself.
+    """
+    if handler is None:
+        return grpc.unary_unary_rpc_method_handler(work)
+    make: Any = {
+        "unary": grpc.unary_unary_rpc_method_handler,
+        "server_stream": grpc.unary_stream_rpc_method_handler,
+        "client_stream": grpc.stream_unary_rpc_method_handler,
+        "bidi_stream": grpc.stream_stream_rpc_method_handler,
+    }[spell_kind(handler.request_streaming, handler.response_streaming)]
+    # gRPC itself would answer a request that does not parse with INTERNAL.
+    return make(  # type: ignore[no-any-return]
+        work,
+        request_deserializer=_tolerant(handler.request_deserializer),
+        response_serializer=handler.response_serializer,
+    )
 
 
 def _request_id(context: _Context) -> str:
@@ -183,32 +203,6 @@ def _request_id(context: _Context) -> str:
     return uuid.uuid4().hex
 
 
-def _message_for(error: DiffMaskError, code: grpc.StatusCode, call: Call) -> str:
-    if code is not grpc.StatusCode.INTERNAL:
-        return str(error)
-    _LOG.error("id=%s failed", call.request_id, exc_info=error)
-    return _fixed_sentence(call)
-
-
-def _fixed_sentence(call: Call) -> str:
-    return (
-        "the server failed on this request; its log tells more under request id"
-        f" {call.request_id}"
-    )
-
-
-def _push_back(error: DiffMaskError, call: Call, context: _Context) -> None:
-    if isinstance(error, OverloadedError):
-        milliseconds = str(round(error.retry_after_seconds * 1000))
-        context.set_trailing_metadata(
-            (
-                (REQUEST_ID_KEY, call.request_id),
-                # Milliseconds by gRPC's retry design (A6); clients obey it.
-                ("grpc-retry-pushback-ms", milliseconds),
-            )
-        )
-
-
 def _tolerant(
     deserialize: Callable[[bytes], Any] | None,
 ) -> Callable[[bytes], object]:
@@ -216,9 +210,14 @@ def _tolerant(
         try:
             return raw if deserialize is None else deserialize(raw)
         except DecodeError:
-            return _Malformed()
+            return MalformedMessage()
 
     return tolerant
+
+
+def _code_of(context: _Context) -> grpc.StatusCode:
+    number: Any = context.code()
+    return next(code for code in grpc.StatusCode if number in (code, code.value[0]))
 
 
 def _cancelled_by(context: _Context) -> grpc.StatusCode:
@@ -227,8 +226,3 @@ def _cancelled_by(context: _Context) -> grpc.StatusCode:
     if remaining is not None and remaining <= 0:
         return grpc.StatusCode.DEADLINE_EXCEEDED
     return grpc.StatusCode.CANCELLED
-
-
-def _is_task_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -1,21 +1,33 @@
 """The Explainer service: convert, call the engine, convert."""
 
+import asyncio
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import TypeAlias
 
 import grpc
 
+from diffmask_service.core.values import Reply
+from diffmask_service.errors import NotReadyError
 from diffmask_service.repository import Repository
-from diffmask_service.transport.grpc.call import CURRENT_CALL
+from diffmask_service.transport.grpc.call import CURRENT_CALL, Call
+from diffmask_service.transport.grpc.interceptors import MalformedMessage
+from diffmask_service.transport.grpc.statuses import Failure, settle
+from diffmask_service.transport.grpc.streams import answer_in_order
 from diffmask_service.wire.converters import (
+    ExplainCall,
     model_to_proto,
     reply_to_proto,
     request_from_proto,
+    stream_request_from_proto,
 )
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 
 # Without a deadline gRPC reports one some 290 years ahead.
 _NO_DEADLINE_SECONDS = 86_400.0
+# What takes the place of a message that does not parse says so by its type.
+_StreamRequest: TypeAlias = explain_pb2.ExplainStreamRequest | MalformedMessage
 
 
 class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
@@ -23,13 +35,22 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
 
     Args:
         repository: Where the engines are found.
+        stopping: Set when the server begins to stop, which ends the streams.
+        stream_window: Most requests of a stream in progress, >= 1.
         clock: Monotonic time, seconds; the engines'.
     """
 
     def __init__(
-        self, repository: Repository, *, clock: Callable[[], float] = time.monotonic
+        self,
+        repository: Repository,
+        *,
+        stopping: asyncio.Event,
+        stream_window: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repository = repository
+        self._stopping = stopping
+        self._stream_window = stream_window
         self._clock = clock
 
     async def Explain(
@@ -41,16 +62,30 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
     ) -> explain_pb2.ExplainResponse:
         """Predict and explain a batch of texts."""
         call = request_from_proto(request)
-        current = CURRENT_CALL.get()
-        engine = self._repository.find(call.model, version=call.version)
-        reply = await engine.explain(
-            call.inputs,
-            call.options,
-            deadline=self._deadline(context.time_remaining()),
-            request_id=current.request_id,
-        )
-        current.note(reply)
+        remaining = context.time_remaining()
+        reply = await self._explain(call, CURRENT_CALL.get(), remaining)
         return reply_to_proto(reply)
+
+    async def ExplainStream(
+        self,
+        requests: AsyncIterator[_StreamRequest],
+        context: grpc.aio.ServicerContext[
+            explain_pb2.ExplainStreamRequest, explain_pb2.ExplainStreamResponse
+        ],
+    ) -> None:
+        """Predict and explain one batch after the other."""
+        stream, numbers = CURRENT_CALL.get(), itertools.count(1)
+        is_complete = await answer_in_order(
+            requests,
+            answer=lambda request: self._reply_in_stream(
+                request, stream=stream, number=next(numbers)
+            ),
+            write=context.write,
+            window=self._stream_window,
+            stopping=self._stopping,
+        )
+        if not is_complete:
+            raise _stopped()
 
     async def GetModel(
         self,
@@ -80,7 +115,62 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
             ]
         )
 
+    async def _reply_in_stream(
+        self, request: _StreamRequest, *, stream: Call, number: int
+    ) -> explain_pb2.ExplainStreamResponse:
+        began = self._clock()
+        call = Call(request_id=f"{stream.request_id}.{number}")
+        outcome = await settle(
+            self._explain_in_stream(request, call), request_id=call.request_id
+        )
+        code = outcome.code if isinstance(outcome, Failure) else grpc.StatusCode.OK
+        if code is grpc.StatusCode.UNAVAILABLE and self._stopping.is_set():
+            # Read, but too late to be taken: the stream ends before it.
+            raise _stopped()
+        call.log("ExplainStream/request", code, seconds=self._clock() - began)
+        stream.add(call)
+        key = "" if isinstance(request, MalformedMessage) else request.id
+        if isinstance(outcome, Failure):
+            return explain_pb2.ExplainStreamResponse(
+                id=key, failure=_failure_to_proto(outcome)
+            )
+        return explain_pb2.ExplainStreamResponse(
+            id=key, response=reply_to_proto(outcome)
+        )
+
+    async def _explain_in_stream(self, request: _StreamRequest, call: Call) -> Reply:
+        if isinstance(request, MalformedMessage):
+            raise request.error()
+        wanted = stream_request_from_proto(request)
+        return await self._explain(wanted.call, call, wanted.timeout_seconds)
+
+    async def _explain(
+        self, wanted: ExplainCall, call: Call, remaining_seconds: float | None
+    ) -> Reply:
+        engine = self._repository.find(wanted.model, version=wanted.version)
+        reply = await engine.explain(
+            wanted.inputs,
+            wanted.options,
+            deadline=self._deadline(remaining_seconds),
+            request_id=call.request_id,
+        )
+        call.note(reply)
+        return reply
+
     def _deadline(self, remaining_seconds: float | None) -> float | None:
         if remaining_seconds is None or remaining_seconds > _NO_DEADLINE_SECONDS:
             return None
         return self._clock() + remaining_seconds
+
+
+def _stopped() -> NotReadyError:
+    return NotReadyError("the server is stopping; open the stream on another")
+
+
+def _failure_to_proto(failure: Failure) -> explain_pb2.Failure:
+    number: int = failure.code.value[0]
+    return explain_pb2.Failure(
+        code=number,
+        message=failure.message,
+        retry_after_seconds=failure.retry_after_seconds,
+    )

@@ -1,5 +1,7 @@
 """The HTTP listener: `/metrics` in the Prometheus text format, and nothing else."""
 
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -9,6 +11,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from diffmask_service.errors import StartError
+from diffmask_service.transport.tls import TlsFiles, http_context
+from diffmask_service.transport.tokens import TokenFile
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -21,6 +25,19 @@ class _QuietHandler(WSGIRequestHandler):
 
 class _ThreadedServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    secure: Callable[[], ssl.SSLContext] | None = None
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; its handshake waits for the thread that serves it."""
+        connection, address = super().get_request()
+        if self.secure is not None:
+            connection = self.secure().wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Pass over clients that break off or fail the handshake."""
 
 
 class MetricsServer:
@@ -30,20 +47,31 @@ class MetricsServer:
         registry: What to show.
         host: Address to listen on.
         port: Port to listen on; 0 lets the system choose.
+        tokens: Tokens to ask for; None shows the metrics to everybody.
+        tls: Certificate; None for plain text.
 
     Attributes:
         port: Port that it listens on.
 
     Raises:
-        StartError: The address cannot be listened on.
+        StartError: The address cannot be listened on, or the certificate not be used.
     """
 
-    def __init__(self, registry: CollectorRegistry, *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        host: str,
+        port: int,
+        tokens: TokenFile | None = None,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        secure = None if tls is None else http_context(tls)
         try:
             self._server = make_server(
                 host,
                 port,
-                _only_metrics(make_wsgi_app(registry)),
+                _only_metrics(make_wsgi_app(registry), tokens),
                 _ThreadedServer,
                 _QuietHandler,
             )
@@ -52,6 +80,7 @@ class MetricsServer:
                 f"cannot listen for metrics on {host}:{port} ({error.strerror}); free"
                 " the port or choose another with --metrics-port"
             ) from error
+        self._server.secure = secure
         self.port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="diffmask-metrics", daemon=True
@@ -69,14 +98,22 @@ class MetricsServer:
         self._server.server_close()
 
 
-def _only_metrics(metrics: Callable[..., Any]) -> Callable[..., Iterable[bytes]]:
+def _only_metrics(
+    metrics: Callable[..., Any], tokens: TokenFile | None
+) -> Callable[..., Iterable[bytes]]:
     def application(
         environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        plain = ("Content-Type", "text/plain")
+        header = environ.get("HTTP_AUTHORIZATION", "")
+        if tokens is not None and not tokens.admits(header):
+            wanted = ("WWW-Authenticate", "Bearer")
+            start_response("401 Unauthorized", [plain, wanted])
+            return [b"send a metrics token\n"]
         if environ["PATH_INFO"] == "/metrics":
             answer: Iterable[bytes] = metrics(environ, start_response)
             return answer
-        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        start_response("404 Not Found", [plain])
         return [b"only /metrics is here\n"]
 
     return application

@@ -12,13 +12,21 @@ from diffmask_service.wire.converters.requests import (
     request_from_proto,
     request_to_proto,
 )
+from diffmask_service.wire.converters.streams import (
+    StreamRequest,
+    stream_request_from_proto,
+    stream_request_to_proto,
+)
 
 __all__ = [
     "ExplainCall",
+    "StreamRequest",
     "model_from_proto",
     "model_to_proto",
     "reply_from_proto",
     "reply_to_proto",
     "request_from_proto",
     "request_to_proto",
+    "stream_request_from_proto",
+    "stream_request_to_proto",
 ]

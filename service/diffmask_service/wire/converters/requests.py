@@ -10,7 +10,7 @@ from diffmask_service.core.values import (
     Granularity,
     TextInput,
 )
-from diffmask_service.errors import InvalidInput
+from diffmask_service.errors import InvalidInput, shown_name
 from diffmask_service.wire.pb import explain_pb2 as pb
 
 _GATE_KIND_BY_NUMBER: Mapping[int, GateKind] = {
@@ -161,7 +161,7 @@ def _gates_from_proto(numbers: Sequence[int]) -> frozenset[GateKind]:
 def _distinct(names: Sequence[str], field: str) -> tuple[str, ...]:
     name, count = Counter(names).most_common(1)[0] if names else ("", 0)
     if count > 1:
-        raise InvalidInput(f"{field}: holds {name!r} twice; name each once")
+        raise InvalidInput(f"{field}: holds {shown_name(name)} twice; name each once")
     return tuple(names)
 
 

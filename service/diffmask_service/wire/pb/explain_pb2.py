@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&diffmask_service/wire/pb/explain.proto\x12\x0b\x64iffmask.v1\"?\n\tTextInput\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\ttext_pair\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_text_pair\"\xe1\x01\n\x0e\x45xplainOptions\x12$\n\x05gates\x18\x01 \x03(\x0e\x32\x15.diffmask.v1.GateKind\x12\x0e\n\x06states\x18\x02 \x03(\t\x12-\n\x0bgranularity\x18\x03 \x01(\x0e\x32\x18.diffmask.v1.Granularity\x12\x12\n\x05top_k\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08truncate\x18\x05 \x01(\x08\x12/\n\x06verify\x18\x06 \x01(\x0b\x32\x1a.diffmask.v1.VerifyOptionsH\x01\x88\x01\x01\x42\x08\n\x06_top_kB\t\n\x07_verify\"\x1f\n\rVerifyOptions\x12\x0e\n\x06states\x18\x01 \x03(\t\"\x86\x01\n\x0e\x45xplainRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12&\n\x06inputs\x18\x03 \x03(\x0b\x32\x16.diffmask.v1.TextInput\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.diffmask.v1.ExplainOptions\"\xb7\x01\n\x0f\x45xplainResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.diffmask.v1.ModelIdentity\x12\x0e\n\x06states\x18\x02 \x03(\t\x12.\n\x0c\x65xplanations\x18\x03 \x03(\x0b\x32\x18.diffmask.v1.Explanation\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.diffmask.v1.Timings\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"O\n\rModelIdentity\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\"\xd6\x02\n\x0b\x45xplanation\x12+\n\nprediction\x18\x01 \x01(\x0b\x32\x17.diffmask.v1.Prediction\x12\x12\n\nnum_tokens\x18\x02 \x01(\r\x12\x14\n\x0cis_truncated\x18\x03 \x01(\x08\x12&\n\x05units\x18\x04 \x01(\x0b\x32\x12.diffmask.v1.UnitsH\x00\x88\x01\x01\x12\x0e\n\x06scores\x18\x05 \x01(\x0c\x12,\n\x0binput_gates\x18\x06 \x01(\x0b\x32\x12.diffmask.v1.GatesH\x01\x88\x01\x01\x12-\n\x0chidden_gates\x18\x07 \x01(\x0b\x32\x12.diffmask.v1.GatesH\x02\x88\x01\x01\x12\x30\n\rverifications\x18\x08 \x03(\x0b\x32\x19.diffmask.v1.VerificationB\x08\n\x06_unitsB\x0e\n\x0c_input_gatesB\x0f\n\r_hidden_gates\"\xf9\x01\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0blabel_index\x18\x02 \x01(\r\x12\x15\n\rprobabilities\x18\x03 \x03(\x02\x12\x0e\n\x06logits\x18\x04 \x03(\x02\x12*\n\tlabel_set\x18\x05 \x01(\x0b\x32\x15.diffmask.v1.LabelSetH\x00\x12#\n\x05value\x18\x06 \x01(\x0b\x32\x12.diffmask.v1.ValueH\x00\x12!\n\x04tags\x18\x07 \x01(\x0b\x32\x11.diffmask.v1.TagsH\x00\x12!\n\x04span\x18\x08 \x01(\x0b\x32\x11.diffmask.v1.SpanH\x00\x42\t\n\x07of_task\"X\n\x08LabelSet\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x15\n\rlabel_indices\x18\x02 \x03(\r\x12\x15\n\rprobabilities\x18\x03 \x03(\x02\x12\x0e\n\x06logits\x18\x04 \x03(\x02\"\x16\n\x05Value\x12\r\n\x05value\x18\x01 \x01(\x01\"g\n\x04Tags\x12!\n\x05words\x18\x01 \x01(\x0b\x32\x12.diffmask.v1.Units\x12\x0e\n\x06labels\x18\x02 \x03(\t\x12\x15\n\rlabel_indices\x18\x03 \x03(\r\x12\x15\n\rprobabilities\x18\x04 \x01(\x0c\"E\n\x04Span\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\x12\x13\n\x0bprobability\x18\x04 \x01(\x02\"Z\n\x05Units\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x0e\n\x06starts\x18\x02 \x03(\r\x12\x0c\n\x04\x65nds\x18\x03 \x03(\r\x12\x10\n\x08segments\x18\x04 \x03(\r\x12\x12\n\nis_special\x18\x05 \x03(\x08\"&\n\x05Gates\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x12\r\n\x05shape\x18\x02 \x03(\r\"\x87\x01\n\x0cVerification\x12\r\n\x05state\x18\x01 \x01(\t\x12\x12\n\ndivergence\x18\x02 \x01(\x02\x12\x13\n\x0bis_agreeing\x18\x03 \x01(\x08\x12\x12\n\nkept_share\x18\x04 \x01(\x02\x12+\n\nprediction\x18\x05 \x01(\x0b\x32\x17.diffmask.v1.Prediction\"i\n\x07Timings\x12\x18\n\x10tokenize_seconds\x18\x01 \x01(\x01\x12\x15\n\rqueue_seconds\x18\x02 \x01(\x01\x12\x15\n\rinfer_seconds\x18\x03 \x01(\x01\x12\x16\n\x0e\x64\x65\x63ode_seconds\x18\x04 \x01(\x01\"1\n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xf8\x01\n\x05Model\x12,\n\x08identity\x18\x01 \x01(\x0b\x32\x1a.diffmask.v1.ModelIdentity\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x0e\n\x06states\x18\x05 \x03(\t\x12$\n\x05gates\x18\x06 \x03(\x0e\x32\x15.diffmask.v1.GateKind\x12\x1b\n\x13hard_mask_threshold\x18\x07 \x01(\x02\x12\x13\n\x0btakes_pairs\x18\x08 \x01(\x08\x12\x10\n\x08is_ready\x18\t \x01(\x08\x12\x15\n\rmanifest_json\x18\n \x01(\t\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.diffmask.v1.Model*P\n\x08GateKind\x12\x19\n\x15GATE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fGATE_KIND_INPUT\x10\x01\x12\x14\n\x10GATE_KIND_HIDDEN\x10\x02*Y\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x16\n\x12GRANULARITY_TOKENS\x10\x01\x12\x15\n\x11GRANULARITY_WORDS\x10\x02\x32\xde\x01\n\tExplainer\x12\x44\n\x07\x45xplain\x12\x1b.diffmask.v1.ExplainRequest\x1a\x1c.diffmask.v1.ExplainResponse\x12<\n\x08GetModel\x12\x1c.diffmask.v1.GetModelRequest\x1a\x12.diffmask.v1.Model\x12M\n\nListModels\x12\x1e.diffmask.v1.ListModelsRequest\x1a\x1f.diffmask.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&diffmask_service/wire/pb/explain.proto\x12\x0b\x64iffmask.v1\"?\n\tTextInput\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\ttext_pair\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_text_pair\"\xe1\x01\n\x0e\x45xplainOptions\x12$\n\x05gates\x18\x01 \x03(\x0e\x32\x15.diffmask.v1.GateKind\x12\x0e\n\x06states\x18\x02 \x03(\t\x12-\n\x0bgranularity\x18\x03 \x01(\x0e\x32\x18.diffmask.v1.Granularity\x12\x12\n\x05top_k\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08truncate\x18\x05 \x01(\x08\x12/\n\x06verify\x18\x06 \x01(\x0b\x32\x1a.diffmask.v1.VerifyOptionsH\x01\x88\x01\x01\x42\x08\n\x06_top_kB\t\n\x07_verify\"\x1f\n\rVerifyOptions\x12\x0e\n\x06states\x18\x01 \x03(\t\"\x86\x01\n\x0e\x45xplainRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12&\n\x06inputs\x18\x03 \x03(\x0b\x32\x16.diffmask.v1.TextInput\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.diffmask.v1.ExplainOptions\"\xb7\x01\n\x0f\x45xplainResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.diffmask.v1.ModelIdentity\x12\x0e\n\x06states\x18\x02 \x03(\t\x12.\n\x0c\x65xplanations\x18\x03 \x03(\x0b\x32\x18.diffmask.v1.Explanation\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.diffmask.v1.Timings\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\x82\x01\n\x14\x45xplainStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.diffmask.v1.ExplainRequest\x12\x1c\n\x0ftimeout_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x12\n\x10_timeout_seconds\"\x89\x01\n\x15\x45xplainStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.diffmask.v1.ExplainResponseH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.diffmask.v1.FailureH\x00\x42\t\n\x07outcome\"b\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12 \n\x13retry_after_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x16\n\x14_retry_after_seconds\"O\n\rModelIdentity\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\"\xd6\x02\n\x0b\x45xplanation\x12+\n\nprediction\x18\x01 \x01(\x0b\x32\x17.diffmask.v1.Prediction\x12\x12\n\nnum_tokens\x18\x02 \x01(\r\x12\x14\n\x0cis_truncated\x18\x03 \x01(\x08\x12&\n\x05units\x18\x04 \x01(\x0b\x32\x12.diffmask.v1.UnitsH\x00\x88\x01\x01\x12\x0e\n\x06scores\x18\x05 \x01(\x0c\x12,\n\x0binput_gates\x18\x06 \x01(\x0b\x32\x12.diffmask.v1.GatesH\x01\x88\x01\x01\x12-\n\x0chidden_gates\x18\x07 \x01(\x0b\x32\x12.diffmask.v1.GatesH\x02\x88\x01\x01\x12\x30\n\rverifications\x18\x08 \x03(\x0b\x32\x19.diffmask.v1.VerificationB\x08\n\x06_unitsB\x0e\n\x0c_input_gatesB\x0f\n\r_hidden_gates\"\xf9\x01\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0blabel_index\x18\x02 \x01(\r\x12\x15\n\rprobabilities\x18\x03 \x03(\x02\x12\x0e\n\x06logits\x18\x04 \x03(\x02\x12*\n\tlabel_set\x18\x05 \x01(\x0b\x32\x15.diffmask.v1.LabelSetH\x00\x12#\n\x05value\x18\x06 \x01(\x0b\x32\x12.diffmask.v1.ValueH\x00\x12!\n\x04tags\x18\x07 \x01(\x0b\x32\x11.diffmask.v1.TagsH\x00\x12!\n\x04span\x18\x08 \x01(\x0b\x32\x11.diffmask.v1.SpanH\x00\x42\t\n\x07of_task\"X\n\x08LabelSet\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x15\n\rlabel_indices\x18\x02 \x03(\r\x12\x15\n\rprobabilities\x18\x03 \x03(\x02\x12\x0e\n\x06logits\x18\x04 \x03(\x02\"\x16\n\x05Value\x12\r\n\x05value\x18\x01 \x01(\x01\"g\n\x04Tags\x12!\n\x05words\x18\x01 \x01(\x0b\x32\x12.diffmask.v1.Units\x12\x0e\n\x06labels\x18\x02 \x03(\t\x12\x15\n\rlabel_indices\x18\x03 \x03(\r\x12\x15\n\rprobabilities\x18\x04 \x01(\x0c\"E\n\x04Span\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\x12\x13\n\x0bprobability\x18\x04 \x01(\x02\"Z\n\x05Units\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x0e\n\x06starts\x18\x02 \x03(\r\x12\x0c\n\x04\x65nds\x18\x03 \x03(\r\x12\x10\n\x08segments\x18\x04 \x03(\r\x12\x12\n\nis_special\x18\x05 \x03(\x08\"&\n\x05Gates\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x12\r\n\x05shape\x18\x02 \x03(\r\"\x87\x01\n\x0cVerification\x12\r\n\x05state\x18\x01 \x01(\t\x12\x12\n\ndivergence\x18\x02 \x01(\x02\x12\x13\n\x0bis_agreeing\x18\x03 \x01(\x08\x12\x12\n\nkept_share\x18\x04 \x01(\x02\x12+\n\nprediction\x18\x05 \x01(\x0b\x32\x17.diffmask.v1.Prediction\"i\n\x07Timings\x12\x18\n\x10tokenize_seconds\x18\x01 \x01(\x01\x12\x15\n\rqueue_seconds\x18\x02 \x01(\x01\x12\x15\n\rinfer_seconds\x18\x03 \x01(\x01\x12\x16\n\x0e\x64\x65\x63ode_seconds\x18\x04 \x01(\x01\"1\n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xf8\x01\n\x05Model\x12,\n\x08identity\x18\x01 \x01(\x0b\x32\x1a.diffmask.v1.ModelIdentity\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x0e\n\x06states\x18\x05 \x03(\t\x12$\n\x05gates\x18\x06 \x03(\x0e\x32\x15.diffmask.v1.GateKind\x12\x1b\n\x13hard_mask_threshold\x18\x07 \x01(\x02\x12\x13\n\x0btakes_pairs\x18\x08 \x01(\x08\x12\x10\n\x08is_ready\x18\t \x01(\x08\x12\x15\n\rmanifest_json\x18\n \x01(\t\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.diffmask.v1.Model*P\n\x08GateKind\x12\x19\n\x15GATE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fGATE_KIND_INPUT\x10\x01\x12\x14\n\x10GATE_KIND_HIDDEN\x10\x02*Y\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x16\n\x12GRANULARITY_TOKENS\x10\x01\x12\x15\n\x11GRANULARITY_WORDS\x10\x02\x32\xba\x02\n\tExplainer\x12\x44\n\x07\x45xplain\x12\x1b.diffmask.v1.ExplainRequest\x1a\x1c.diffmask.v1.ExplainResponse\x12Z\n\rExplainStream\x12!.diffmask.v1.ExplainStreamRequest\x1a\".diffmask.v1.ExplainStreamResponse(\x01\x30\x01\x12<\n\x08GetModel\x12\x1c.diffmask.v1.GetModelRequest\x1a\x12.diffmask.v1.Model\x12M\n\nListModels\x12\x1e.diffmask.v1.ListModelsRequest\x1a\x1f.diffmask.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'diffmask_service.wire.pb.explain_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GATEKIND']._serialized_start=2430
-  _globals['_GATEKIND']._serialized_end=2510
-  _globals['_GRANULARITY']._serialized_start=2512
-  _globals['_GRANULARITY']._serialized_end=2601
+  _globals['_GATEKIND']._serialized_start=2803
+  _globals['_GATEKIND']._serialized_end=2883
+  _globals['_GRANULARITY']._serialized_start=2885
+  _globals['_GRANULARITY']._serialized_end=2974
   _globals['_TEXTINPUT']._serialized_start=55
   _globals['_TEXTINPUT']._serialized_end=118
   _globals['_EXPLAINOPTIONS']._serialized_start=121
@@ -45,36 +45,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINREQUEST']._serialized_end=516
   _globals['_EXPLAINRESPONSE']._serialized_start=519
   _globals['_EXPLAINRESPONSE']._serialized_end=702
-  _globals['_MODELIDENTITY']._serialized_start=704
-  _globals['_MODELIDENTITY']._serialized_end=783
-  _globals['_EXPLANATION']._serialized_start=786
-  _globals['_EXPLANATION']._serialized_end=1128
-  _globals['_PREDICTION']._serialized_start=1131
-  _globals['_PREDICTION']._serialized_end=1380
-  _globals['_LABELSET']._serialized_start=1382
-  _globals['_LABELSET']._serialized_end=1470
-  _globals['_VALUE']._serialized_start=1472
-  _globals['_VALUE']._serialized_end=1494
-  _globals['_TAGS']._serialized_start=1496
-  _globals['_TAGS']._serialized_end=1599
-  _globals['_SPAN']._serialized_start=1601
-  _globals['_SPAN']._serialized_end=1670
-  _globals['_UNITS']._serialized_start=1672
-  _globals['_UNITS']._serialized_end=1762
-  _globals['_GATES']._serialized_start=1764
-  _globals['_GATES']._serialized_end=1802
-  _globals['_VERIFICATION']._serialized_start=1805
-  _globals['_VERIFICATION']._serialized_end=1940
-  _globals['_TIMINGS']._serialized_start=1942
-  _globals['_TIMINGS']._serialized_end=2047
-  _globals['_GETMODELREQUEST']._serialized_start=2049
-  _globals['_GETMODELREQUEST']._serialized_end=2098
-  _globals['_MODEL']._serialized_start=2101
-  _globals['_MODEL']._serialized_end=2349
-  _globals['_LISTMODELSREQUEST']._serialized_start=2351
-  _globals['_LISTMODELSREQUEST']._serialized_end=2370
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2372
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2428
-  _globals['_EXPLAINER']._serialized_start=2604
-  _globals['_EXPLAINER']._serialized_end=2826
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_start=705
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_end=835
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_start=838
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=975
+  _globals['_FAILURE']._serialized_start=977
+  _globals['_FAILURE']._serialized_end=1075
+  _globals['_MODELIDENTITY']._serialized_start=1077
+  _globals['_MODELIDENTITY']._serialized_end=1156
+  _globals['_EXPLANATION']._serialized_start=1159
+  _globals['_EXPLANATION']._serialized_end=1501
+  _globals['_PREDICTION']._serialized_start=1504
+  _globals['_PREDICTION']._serialized_end=1753
+  _globals['_LABELSET']._serialized_start=1755
+  _globals['_LABELSET']._serialized_end=1843
+  _globals['_VALUE']._serialized_start=1845
+  _globals['_VALUE']._serialized_end=1867
+  _globals['_TAGS']._serialized_start=1869
+  _globals['_TAGS']._serialized_end=1972
+  _globals['_SPAN']._serialized_start=1974
+  _globals['_SPAN']._serialized_end=2043
+  _globals['_UNITS']._serialized_start=2045
+  _globals['_UNITS']._serialized_end=2135
+  _globals['_GATES']._serialized_start=2137
+  _globals['_GATES']._serialized_end=2175
+  _globals['_VERIFICATION']._serialized_start=2178
+  _globals['_VERIFICATION']._serialized_end=2313
+  _globals['_TIMINGS']._serialized_start=2315
+  _globals['_TIMINGS']._serialized_end=2420
+  _globals['_GETMODELREQUEST']._serialized_start=2422
+  _globals['_GETMODELREQUEST']._serialized_end=2471
+  _globals['_MODEL']._serialized_start=2474
+  _globals['_MODEL']._serialized_end=2722
+  _globals['_LISTMODELSREQUEST']._serialized_start=2724
+  _globals['_LISTMODELSREQUEST']._serialized_end=2743
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2745
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2801
+  _globals['_EXPLAINER']._serialized_start=2977
+  _globals['_EXPLAINER']._serialized_end=3291
 # @@protoc_insertion_point(module_scope)

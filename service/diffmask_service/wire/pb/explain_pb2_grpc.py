@@ -40,6 +40,11 @@ class ExplainerStub:
                 request_serializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.ExplainStream = channel.stream_stream(
+                '/diffmask.v1.Explainer/ExplainStream',
+                request_serializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainStreamRequest.SerializeToString,
+                response_deserializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainStreamResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/diffmask.v1.Explainer/GetModel',
                 request_serializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.GetModelRequest.SerializeToString,
@@ -62,7 +67,26 @@ class ExplainerServicer:
         Statuses: INVALID_ARGUMENT (empty text, unknown option, text over the token limit),
         NOT_FOUND (model, version or state), RESOURCE_EXHAUSTED (queue full; the trailer
         `grpc-retry-pushback-ms` says when to try again), DEADLINE_EXCEEDED, UNAVAILABLE
-        (loading or draining), INTERNAL (with a request id for the server's log).
+        (loading or draining), UNAUTHENTICATED, PERMISSION_DENIED (token), INTERNAL (with a
+        request id for the server's log).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainStream(self, request_iterator, context):
+        """Does what Explain does for one request after the other, as an audit needs it.
+
+        The server works on a bounded number of requests of a stream at a time (its setting
+        `stream_window_requests`, 16 unless told otherwise) and reads no further until the
+        oldest is answered. Replies come in the order of the requests, each with the id of
+        its own. A request that cannot be answered gets a reply that says why, and the
+        stream goes on. Cancelling the stream drops what still waits.
+
+        Statuses of the stream itself: UNAVAILABLE when the server stops, after everything
+        that was taken is answered (the trailer `grpc-retry-pushback-ms` says when to try
+        again), DEADLINE_EXCEEDED when the time of the whole stream is up, UNAUTHENTICATED,
+        PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,6 +113,11 @@ def add_ExplainerServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainRequest.FromString,
                     response_serializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainResponse.SerializeToString,
+            ),
+            'ExplainStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExplainStream,
+                    request_deserializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainStreamRequest.FromString,
+                    response_serializer=diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainStreamResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -129,6 +158,33 @@ class Explainer:
             '/diffmask.v1.Explainer/Explain',
             diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainRequest.SerializeToString,
             diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/diffmask.v1.Explainer/ExplainStream',
+            diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainStreamRequest.SerializeToString,
+            diffmask__service_dot_wire_dot_pb_dot_explain__pb2.ExplainStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,13 +50,40 @@ async def test_readiness_is_told_under_every_name(
         assert (await stub.Check(about(name))).status == SERVING
 
 
-async def test_an_unknown_name_is_answered_with_the_known_ones(
+async def test_an_unknown_name_is_not_found_and_no_model_is_named(
     stub: health_pb2_grpc.HealthStub,
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stub.Check(about("huge"))
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-    assert "'tiny'" in str(raised.value.details())
+    assert "'huge'" in str(raised.value.details())
+    assert "tiny" not in str(raised.value.details())
+
+
+async def test_models_and_versions_are_told_apart(
+    stub: health_pb2_grpc.HealthStub, health: HealthServicer
+) -> None:
+    health.set_ready(True)
+    health.set_model_ready("m", is_ready=True)
+    health.set_model_ready("m/1", is_ready=False)
+    health.set_model_ready("m/2", is_ready=True)
+    seen = {n: (await stub.Check(about(n))).status for n in ("", "m", "m/1", "m/2")}
+    assert seen == {"": SERVING, "m": SERVING, "m/1": NOT_SERVING, "m/2": SERVING}
+    # Draining: whatever the models could do, the server takes nothing more.
+    health.set_ready(False)
+    assert (await stub.Check(about("m/2"))).status == NOT_SERVING
+
+
+async def test_a_watch_sees_a_model_come_and_go(
+    stub: health_pb2_grpc.HealthStub, health: HealthServicer
+) -> None:
+    health.set_ready(True)
+    watch = stub.Watch(about("m/1"))
+    assert (await watch.read()).status == UNKNOWN
+    health.set_model_ready("m/1", is_ready=True)
+    assert (await watch.read()).status == SERVING
+    health.forget_model("m/1")
+    assert (await watch.read()).status == UNKNOWN
 
 
 async def test_every_watcher_sees_every_change_whoever_leaves(

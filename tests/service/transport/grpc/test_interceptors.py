@@ -43,7 +43,7 @@ async def calling(
     answer: Answer, telemetry: Telemetry | None = None
 ) -> AsyncIterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]:
     """A raw method of a server whose handler is the test's."""
-    interceptor = CallInterceptor(SERVICE, telemetry=telemetry or Telemetry())
+    interceptor = CallInterceptor({SERVICE}, telemetry=telemetry or Telemetry())
     server = grpc.aio.server(interceptors=[interceptor])
     explain_pb2_grpc.add_ExplainerServicer_to_server(Scripted(answer), server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
@@ -101,7 +101,7 @@ async def trailers_of(answer: Answer) -> Any:
     return (await failure(answer)).trailing_metadata()
 
 
-@pytest.mark.parametrize("error", [InferenceError("cuda 7"), KeyError("secret text")])
+@pytest.mark.parametrize("error", [InferenceError("cuda 7"), KeyError("a text")])
 async def test_our_failures_send_a_fixed_sentence_and_log_once(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -110,11 +110,22 @@ async def test_our_failures_send_a_fixed_sentence_and_log_once(
     assert str(seen.details()).startswith(
         "the server failed on this request; its log tells"
     )
-    logged = [record for record in caplog.records if record.exc_info]
-    request_id = dict(seen.trailing_metadata())["x-request-id"]
-    assert len(logged) == 1
-    assert str(request_id) in logged[0].getMessage()
-    assert str(request_id) in str(seen.details())
+    request_id = str(dict(seen.trailing_metadata())["x-request-id"])
+    (logged,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert request_id in logged
+    assert "test_interceptors.py" in logged
+    assert request_id in str(seen.details())
+
+
+async def test_the_log_keeps_our_words_and_no_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = InferenceError("the graph failed")
+    error.__cause__ = KeyError("a text")
+    await failure(failing(error))
+    assert "errors.InferenceError: the graph failed" in caplog.text
+    assert "builtins.KeyError\nwhich led to" in caplog.text
+    assert "a text" not in caplog.text
 
 
 async def test_a_cancellation_from_within_never_leaves_the_caller_waiting() -> None:

@@ -1,5 +1,6 @@
 """The whole server in this process, over a real socket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -32,7 +33,11 @@ async def channel(
     health = HealthServicer({"tiny"})
     engine.on_readiness(health.set_ready)
     server = build_server(
-        Repository([engine]), health, telemetry=telemetry, settings=ON_ANY_PORT
+        Repository([engine]),
+        health,
+        telemetry=telemetry,
+        settings=ON_ANY_PORT,
+        stopping=asyncio.Event(),
     )
     port = bind(server, ON_ANY_PORT)
     await server.start()

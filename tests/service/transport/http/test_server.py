@@ -1,13 +1,19 @@
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from diffmask_service.errors import StartError
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.http.server import MetricsServer
+from diffmask_service.transport.tokens import TokenFile
+from tests.support.certificates import Authority
+
+TOKEN = "metrics-token-0123456789"
 
 
 @pytest.fixture
@@ -29,6 +35,72 @@ def test_nothing_else_is_shown(address: str) -> None:
         urllib.request.urlopen(f"{address}/etc/passwd")
     assert raised.value.code == 404
     raised.value.close()
+
+
+def ask(url: str, *, header: str = "", context: ssl.SSLContext | None = None) -> int:
+    request = urllib.request.Request(url, headers={"Authorization": header})
+    try:
+        with urllib.request.urlopen(request, context=context) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("", 401),
+        ("Bearer wrong-token-0123456", 401),
+        (TOKEN, 401),
+        (f"Basic {TOKEN}", 401),
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer {TOKEN}", 200),
+    ],
+)
+def test_metrics_ask_for_their_token(tmp_path: Path, header: str, status: int) -> None:
+    (tmp_path / "tokens").write_text(TOKEN)
+    tokens = TokenFile(tmp_path / "tokens", setting="--metrics-token-file")
+    registry = Telemetry().registry
+    server = MetricsServer(registry, host="127.0.0.1", port=0, tokens=tokens).start()
+    try:
+        url = f"http://127.0.0.1:{server.port}/metrics"
+        assert ask(url, header=header) == status
+    finally:
+        server.stop()
+
+
+def test_metrics_are_encrypted_and_a_new_certificate_is_taken_up(
+    tmp_path: Path,
+) -> None:
+    old, new = Authority(), Authority()
+    files = old.write_server(tmp_path)
+    server = MetricsServer(
+        Telemetry().registry, host="127.0.0.1", port=0, tls=files
+    ).start()
+    try:
+        url = f"https://127.0.0.1:{server.port}/metrics"
+        assert ask(url, context=old.client_context()) == 200
+        new.write_server(tmp_path)
+        assert ask(url, context=new.client_context()) == 200
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            ask(url, context=old.client_context())
+    finally:
+        server.stop()
+
+
+def test_a_silent_client_holds_up_nobody_with_tls(tmp_path: Path) -> None:
+    authority = Authority()
+    files = authority.write_server(tmp_path)
+    server = MetricsServer(
+        Telemetry().registry, host="127.0.0.1", port=0, tls=files
+    ).start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)):
+            url = f"https://127.0.0.1:{server.port}/metrics"
+            assert ask(url, context=authority.client_context()) == 200
+    finally:
+        server.stop()
 
 
 def test_a_taken_port_is_named_with_the_remedy() -> None:
