@@ -8,6 +8,7 @@ SHELL := bash
 # Everything for developers, and the service alone.
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
+CONFORMANCE_VENV ?= .venv-conformance
 # What `demo` and `serve` run.
 BUNDLE ?= bundles/sst2-minilm
 
@@ -17,7 +18,7 @@ SOURCES := service training tests benchmarks docs
 .PHONY: help
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /:/' \
-		| awk -F: '{ printf "  make %-10s %s\n", $$1, $$2 }'
+		| awk -F: '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: demo-environment ## serve the bundle, explain a sentence through it, stop
@@ -60,6 +61,11 @@ imports: install ## check who may import whom
 unit: install ## run the tests, without a network
 	HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/pytest --no-skips
 
+.PHONY: conformance
+conformance: ## run KServe's client against the server, in an environment of its own
+	@.ci/environment $(CONFORMANCE_VENV) conformance
+	$(CONFORMANCE_VENV)/bin/pytest --no-skips tests/conformance
+
 .PHONY: package
 package: install ## build the distributions and check what is in them
 	@.ci/package $(VENV)
@@ -82,6 +88,6 @@ bench: install ## print how long a server with the bundle takes to start
 
 .PHONY: clean
 clean: ## remove environments, caches and builds; keep runs/
-	rm -rf .venv .venv-demo .venv-ci .venv-ci-demo dist build .coverage \
+	rm -rf .venv .venv-demo .venv-conformance .venv-ci .venv-ci-demo dist build .coverage \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,8 @@ import onnx
 import onnxruntime
 
 from diffmask_service.bundle import read_bundle
-from diffmask_service.engine.session import Row, Session
+from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.session import Session
 
 _TOKENS = (16, 32, 64, 128, 256, 512)
 _BATCHES = (1, 8)

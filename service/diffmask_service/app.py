@@ -25,7 +25,7 @@ from diffmask_service.repository import (
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
-    SERVICE,
+    SERVICE_NAMES,
     bind,
     bind_health,
     build_health_server,
@@ -160,11 +160,16 @@ async def _listen(config: ServiceConfig, repository: Repository | None) -> _Part
     telemetry = Telemetry()
     repository = repository or build_repository(config, telemetry)
     settings = config.grpc_settings
-    health = HealthServicer({SERVICE.full_name})
+    health = HealthServicer(SERVICE_NAMES)
     _tell_of_models(repository, health)
     stopping = asyncio.Event()
     server = build_server(
-        repository, health, telemetry=telemetry, settings=settings, stopping=stopping
+        repository,
+        health,
+        telemetry=telemetry,
+        settings=settings,
+        stopping=stopping,
+        control=repository if config.model_control else None,
     )
     # Without a port it serves nobody, and stops like any other.
     health_server = build_health_server(health)

@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from diffmask_service.engine.limits import EngineLimits, count_cores
+from diffmask_service.engine.limits import Device, EngineLimits, count_cores
 from diffmask_service.errors import StartError
 from diffmask_service.transport.grpc.server import GrpcSecurity, GrpcSettings
 from diffmask_service.transport.tls import TlsFiles
@@ -139,12 +139,25 @@ class ServiceConfig:
         " only behind a proxy or in a network that you trust.",
         default=False,
     )
+    device: Device = _setting(  # noqa: RUF009 - a field, made once
+        "Where to run the model; auto takes a GPU where ONNX Runtime offers one. cuda"
+        " refuses to start without one, which auto would hide.",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+    )
     workers: int = _setting(
-        "Runs of the model at the same time, one core each; 0 for one per core. More"
-        " than the cores slows every request.",
+        "Runs of the model at the same time on a CPU, one core each; 0 for one per"
+        " core. More than the cores slows every request.",
         default=0,
         at_least=0,
         at_most=1024,
+    )
+    max_batch_tokens: int = _setting(
+        "Most tokens of one run on a GPU, padding counted. Larger runs answer more"
+        " texts a second and each of them later, and take more memory.",
+        default=16_384,
+        at_least=1,
+        at_most=1 << 24,
     )
     max_texts: int = _setting(
         "Most texts of a request. Larger requests cost fewer round trips and make"
@@ -214,6 +227,56 @@ class ServiceConfig:
         at_least=0.001,
         at_most=86_400.0,
     )
+    max_deadline_seconds: float = _setting(
+        "Most time that any request gets, however late its deadline, seconds. Bounds"
+        " how long a caller who forgot to set one can hold its place.",
+        default=3600.0,
+        at_least=0.001,
+        at_most=86_400.0,
+    )
+    late_factor: float = _setting(
+        "Refuse a request at once when what waits in front of it is expected to take"
+        " more than this many times the time it has left; 0 refuses none. Lower"
+        " refuses more requests that would just have made it.",
+        default=1.5,
+        at_least=0.0,
+        at_most=1000.0,
+    )
+    min_retry_seconds: float = _setting(
+        "Shortest wait that a refusal advises, seconds. Too short invites a storm.",
+        default=0.05,
+        at_least=0.001,
+        at_most=3600.0,
+    )
+    max_retry_seconds: float = _setting(
+        "Longest wait that a refusal advises, seconds. Too long leaves a server idle"
+        " that has caught up.",
+        default=5.0,
+        at_least=0.001,
+        at_most=3600.0,
+    )
+    priority_levels: int = _setting(
+        "Levels of priority that a request may name, 1 the highest. One level makes"
+        " everybody equal.",
+        default=3,
+        at_least=1,
+        at_most=100,
+    )
+    default_priority: int = _setting(
+        "Level of a request that names none. The highest leaves no way to be more"
+        " urgent.",
+        default=2,
+        at_least=1,
+        at_most=100,
+    )
+    priority_step_seconds: float = _setting(
+        "Head start of a level over the next lower one, seconds: a request overtakes"
+        " those one level below that came at most this long before it. Longer makes"
+        " levels count for more, and the lowest wait longer.",
+        default=1.0,
+        at_least=0.0,
+        at_most=3600.0,
+    )
     drain_seconds: float = _setting(
         "Longest wait for requests in progress when stopping, seconds. Keep it below"
         " what the platform allows before it kills the process.",
@@ -239,7 +302,16 @@ class ServiceConfig:
             max_text_bytes=self.max_text_bytes,
             queue_tokens=self.queue_tokens,
             default_deadline_seconds=self.default_deadline_seconds,
+            max_deadline_seconds=self.max_deadline_seconds,
+            late_factor=self.late_factor,
+            min_retry_seconds=self.min_retry_seconds,
+            max_retry_seconds=self.max_retry_seconds,
+            priority_levels=self.priority_levels,
+            default_priority=self.default_priority,
+            priority_step_seconds=self.priority_step_seconds,
+            device=self.device,
             workers=self.workers or count_cores(),
+            max_batch_tokens=self.max_batch_tokens,
         )
 
     @property
@@ -307,6 +379,20 @@ class ServiceConfig:
                 " --tls-key, and --inference-token-file or --tls-client-ca, or say"
                 " --insecure in a network that you trust"
             )
+        return problems + self._scheduling_contradictions()
+
+    def _scheduling_contradictions(self) -> list[str]:
+        problems = []
+        if self.default_priority > self.priority_levels:
+            problems.append(
+                f"--default-priority: {self.default_priority} is none of the"
+                f" {self.priority_levels} levels of --priority-levels"
+            )
+        if self.min_retry_seconds > self.max_retry_seconds:
+            problems.append(
+                "--min-retry-seconds: is longer than --max-retry-seconds,"
+                f" {self.min_retry_seconds} > {self.max_retry_seconds}"
+            )
         return problems
 
 
@@ -363,8 +449,7 @@ def read_config(
             problems.append(f"{source}: {error}")
     if not problems:
         problems = _check_place(values)
-    if not problems:
-        problems = ServiceConfig(**values).contradictions()
+    problems += ServiceConfig(**values).contradictions()
     if problems:
         raise wrong_settings(problems)
     return ServiceConfig(**values)
@@ -415,13 +500,13 @@ def _check_place(values: Mapping[str, Any]) -> list[str]:
 def _parse(setting: Field[Any], text: str) -> Any:
     if isinstance(setting.default, bool):
         return _parse_switch(text)
-    kind: Callable[[str], Any] = setting.type  # type: ignore[assignment]
+    choices = setting.metadata["choices"]
+    kind: Callable[[str], Any] = str if choices else setting.type  # type: ignore[assignment]
     try:
         value = kind(text)
     except ValueError:
         noun = "a whole number" if kind is int else "a number"
         raise ValueError(f"{text!r} is not {noun}") from None
-    choices = setting.metadata["choices"]
     if choices and value not in choices:
         names = ", ".join(choice for choice in choices if choice)
         raise ValueError(f"{text!r} is not one of {names}")

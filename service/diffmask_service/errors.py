@@ -12,7 +12,7 @@ DiffMaskError
 │   └── PermissionDenied    a token for other methods
 ├── OverloadedError         try again later; carries a hint in seconds
 ├── NotReadyError           loading, unhealthy or draining
-├── DeadlineError           the caller's time ran out in the queue
+├── DeadlineError           the caller's time ran out, or would in the queue
 ├── BundleError             refuse to start
 │   ├── ManifestError       carries the JSON path of the bad value
 │   ├── DigestMismatch      a file is not the one that was exported
@@ -98,7 +98,18 @@ class NotReadyError(DiffMaskError):
 
 
 class DeadlineError(DiffMaskError):
-    """The caller's time ran out before the work was done."""
+    """The caller's time ran out before the work was done, or surely would.
+
+    Attributes:
+        retry_after_seconds: When a request with as much time may be answered, seconds,
+            >= 0; None where waiting is of no help.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class BundleError(DiffMaskError):

@@ -36,7 +36,7 @@ OUTCOMES = (
     "cancelled",
     "failed",
 )
-REJECTIONS = ("queue_full", "draining")
+REJECTIONS = ("queue_full", "draining", "late")
 PURPOSES = ("explain", "verify")
 STAGES = ("tokenize", "queue", "infer", "decode")
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -16,6 +16,7 @@ from diffmask_service.bundle import Bundle, write_bundle
 from diffmask_service.cli import main
 from diffmask_service.core.values import (
     ExplainOptions,
+    ExplainWhen,
     GateKind,
     Granularity,
     TextInput,
@@ -64,6 +65,8 @@ def test_explain_flags_become_options(
 ) -> None:
     flags = ["--gates", "input", "--states", "block_2,block_1", "--words"]
     flags += ["--top-k", "3", "--truncate", "--verify-states", "block_1"]
+    flags += ["--when-labels", "good,bad", "--when-below", "0.9"]
+    flags += ["--when-at-least", "0.5", "--when-entropy", "0.1"]
     place = ["--server", stub.target]
     assert main(["explain", "a", "--pair", "b", *place, *flags]) == 0
     (call,) = stub.calls
@@ -76,6 +79,12 @@ def test_explain_flags_become_options(
         truncate=True,
         verify=True,
         verify_states=("block_1",),
+        explain_when=ExplainWhen(
+            labels=("good", "bad"),
+            probability_below=0.9,
+            probability_at_least=0.5,
+            entropy_at_least=0.1,
+        ),
     )
     capsys.readouterr()
 

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2
 from diffmask_service.client import AsyncClient, Client
 from diffmask_service.core.values import (
     ExplainOptions,
+    ExplainWhen,
     GateKind,
     Granularity,
     TextInput,
@@ -67,6 +68,7 @@ def test_keywords_become_options(stub: Stub, client: Client) -> None:
         top_k=3,
         truncate=True,
         verify_states=["block_1"],
+        explain_when=ExplainWhen(probability_below=0.8),
         model="m",
         version="2",
     )
@@ -83,6 +85,7 @@ def test_keywords_become_options(stub: Stub, client: Client) -> None:
                 truncate=True,
                 verify=True,
                 verify_states=("block_1",),
+                explain_when=ExplainWhen(probability_below=0.8),
             ),
         )
     ]

@@ -1,4 +1,5 @@
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from diffmask_service.config import (
     format_config,
     read_config,
 )
-from diffmask_service.engine.limits import count_cores
+from diffmask_service.engine.limits import EngineLimits, count_cores
 from diffmask_service.errors import StartError
 
 
@@ -128,3 +129,25 @@ def test_the_effective_settings_are_shown_one_a_line() -> None:
 def test_no_workers_means_one_per_core() -> None:
     assert ServiceConfig().engine_limits.workers == count_cores()
     assert ServiceConfig(workers=3).engine_limits.workers == 3
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    flags = {
+        "bundle": "b",
+        "default_priority": "4",
+        "min_retry_seconds": "9",
+        "device": "tpu",
+    }
+    with pytest.raises(StartError) as raised:
+        read_config(flags, {})
+    assert str(raised.value).splitlines()[1:] == [
+        "  --device: 'tpu' is not one of auto, cpu, cuda",
+        "  --default-priority: 4 is none of the 3 levels of --priority-levels",
+        "  --min-retry-seconds: is longer than --max-retry-seconds, 9.0 > 5.0",
+    ]
+
+
+def test_every_limit_of_the_engine_is_a_setting() -> None:
+    config = ServiceConfig(bundle=Path("b"), workers=3)
+    for limit in fields(EngineLimits):
+        assert getattr(config.engine_limits, limit.name) == getattr(config, limit.name)

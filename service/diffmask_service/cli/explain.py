@@ -12,6 +12,7 @@ from diffmask_service.cli.explain_arguments import (
     NO_GATES,
     TEXTS_PER_CALL,
     add_arguments,
+    read_condition,
 )
 from diffmask_service.cli.inputs import read_inputs
 from diffmask_service.cli.output import make_console, say, say_aside, write_whole
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         truncate=arguments.truncate,
         verify=arguments.verify or bool(arguments.verify_states),
         verify_states=arguments.verify_states,
+        explain_when=read_condition(arguments),
     )
     if arguments.bundle is None:
         model, reply = _ask(arguments, inputs, options)
@@ -92,6 +94,7 @@ def _ask(
                 model=arguments.model,
                 # The one that was described, whatever is loaded meanwhile.
                 version=model.identity.version,
+                explain_when=options.explain_when,
             )
             for batch in _batches(inputs)
         ]

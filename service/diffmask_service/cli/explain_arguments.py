@@ -11,7 +11,7 @@ from diffmask_service.cli.arguments import (
 )
 from diffmask_service.cli.connection import add_security, add_server
 from diffmask_service.cli.inputs import INPUT_FORMATS
-from diffmask_service.core.values import GateKind
+from diffmask_service.core.values import ExplainWhen, GateKind
 
 NO_GATES = "none"
 # A server takes a bounded number of texts in one request, 32 unless told otherwise.
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_places(parser)
     _add_options(parser)
+    _add_condition(parser)
     parser.add_argument(
         "--html",
         metavar="FILE",
@@ -136,3 +137,47 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="Verify the tokens that these states keep, one run each, instead of those"
         " that the score keeps. [none]",
     )
+
+
+def _add_condition(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "explain only when",
+        "Leave the explanation out unless the prediction meets all that is given here."
+        " The model computes it in any case; the reply is the smaller.",
+    )
+    group.add_argument(
+        "--when-labels",
+        metavar="NAMES",
+        type=names,
+        default=(),
+        help="The label is one of these, with commas between. [any]",
+    )
+    group.add_argument(
+        "--when-below",
+        metavar="PROBABILITY",
+        type=float,
+        help="The label's probability is below this. [any]",
+    )
+    group.add_argument(
+        "--when-at-least",
+        metavar="PROBABILITY",
+        type=float,
+        help="The label's probability is at least this. [any]",
+    )
+    group.add_argument(
+        "--when-entropy",
+        metavar="NATS",
+        type=float,
+        help="The entropy of all labels' probabilities is at least this. [any]",
+    )
+
+
+def read_condition(arguments: argparse.Namespace) -> ExplainWhen | None:
+    """Return the condition that was given, or None."""
+    condition = ExplainWhen(
+        labels=arguments.when_labels,
+        probability_below=arguments.when_below,
+        probability_at_least=arguments.when_at_least,
+        entropy_at_least=arguments.when_entropy,
+    )
+    return None if condition == ExplainWhen() else condition

@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2
 
 from diffmask_service.core.values import (
     ExplainOptions,
+    ExplainWhen,
     GateKind,
     Granularity,
     ModelDescription,
@@ -42,6 +43,8 @@ class ExplainKeywords(TypedDict, total=False):
         verify: Run the model once more on the kept tokens. Default: False.
         verify_states: Verify the masks of these states instead of the aggregate
             score's. Default: none.
+        explain_when: Leave gates and verifications out where the prediction does not
+            meet this. Default: None, nothing is left out.
         model: Name of the model. Default: the only one served.
         version: Its version. Default: the highest that is ready.
         timeout_seconds: Time for this call, seconds, > 0. Default: the client's.
@@ -54,6 +57,7 @@ class ExplainKeywords(TypedDict, total=False):
     truncate: bool
     verify: bool
     verify_states: Iterable[str]
+    explain_when: ExplainWhen | None
     model: str
     version: str
     timeout_seconds: float | None
@@ -94,6 +98,7 @@ def explain_call(
     truncate: bool = False,
     verify: bool = False,
     verify_states: Iterable[str] = (),
+    explain_when: ExplainWhen | None = None,
     model: str = "",
     version: str = "",
     timeout_seconds: float | None = None,
@@ -115,6 +120,7 @@ def explain_call(
             truncate=truncate,
             verify=verify or bool(verify_states),
             verify_states=verify_states,
+            explain_when=explain_when,
         )
     except ValueError as error:
         raise InvalidInput(str(error)) from error

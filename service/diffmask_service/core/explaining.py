@@ -69,6 +69,8 @@ def explain_text(
         prediction=decoder.decode(reading),
         num_tokens=len(tokenized.texts),
         is_truncated=tokenized.is_truncated,
+        tokenized=tokenized,
+        logits=reading.logits,
     )
     options = selection.options
     if not options.gates or input_gates is None:

@@ -1,7 +1,7 @@
 """What a caller asked for, resolved against what the model has."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,16 @@ class Selection:
     state_index: Int64Array
     verify_index: tuple[int | None, ...]
     fetches: tuple[str, ...]
+
+    @property
+    def explains(self) -> bool:
+        """Whether more than the prediction was asked for."""
+        return bool(self.options.gates or self.verify_index)
+
+    def prediction_alone(self) -> "Selection":
+        """Return the selection of who asked for no explanation."""
+        options = replace(self.options, gates=frozenset(), top_k=None, verify=False)
+        return replace(self, options=options, verify_index=())
 
 
 def select(options: ExplainOptions, states: Sequence[str]) -> Selection:

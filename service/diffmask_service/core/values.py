@@ -56,6 +56,42 @@ class TextInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInput:
+    """One text, or one pair, that its caller has tokenized. Axis `[tokens]`.
+
+    Attributes:
+        input_ids: `[tokens]` int64. Vocabulary indices, special tokens included.
+        token_type_ids: `[tokens]` int64. 0 for the text, 1 for its pair; None when all
+            are 0.
+    """
+
+    input_ids: Int64Array
+    token_type_ids: Int64Array | None = None
+
+
+# What a model is asked about.
+ModelInput: TypeAlias = TextInput | TokenInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainWhen:
+    """A condition on the prediction of one label: everything given must hold.
+
+    Attributes:
+        labels: The predicted label is one of these; empty for any.
+        probability_below: Its probability is below this, in [0, 1].
+        probability_at_least: Its probability is at least this, in [0, 1].
+        entropy_at_least: The entropy of all labels' probabilities is at least this,
+            nats, >= 0.
+    """
+
+    labels: tuple[str, ...] = ()
+    probability_below: float | None = None
+    probability_at_least: float | None = None
+    entropy_at_least: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainOptions:
     """What an answer should hold beside the prediction.
 
@@ -69,6 +105,9 @@ class ExplainOptions:
         verify: Run the model once more on the hard mask and report what it says.
         verify_states: Verify the mask of each of these states, one run each, instead of
             the mask of the aggregate score.
+        explain_when: Leave gates and verifications out where the prediction does not
+            meet this. The run that predicts computes the gates in any case, so it saves
+            bytes of the reply and the verifying runs; None leaves nothing out.
     """
 
     gates: frozenset[GateKind] = frozenset({GateKind.INPUT, GateKind.HIDDEN})
@@ -78,6 +117,7 @@ class ExplainOptions:
     truncate: bool = False
     verify: bool = False
     verify_states: tuple[str, ...] = ()
+    explain_when: ExplainWhen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +309,12 @@ class Explanation:
         input_gates: `[layers, tokens]` float32 in [0, 1]. Expected input gate values.
         hidden_gates: `[layers, tokens]` float32 in [0, 1]. Expected hidden gate values.
         verifications: One for each mask that was verified.
+        tokenized: What the model read, whatever units the explanation speaks of; None
+            at a client.
+        logits: Of the shape that `Outputs` names for the task, without `batch`; None at
+            a client.
+        is_left_out: Whether gates and verifications that were asked for are missing
+            because the prediction does not meet the condition for them.
     """
 
     prediction: Prediction
@@ -279,6 +325,9 @@ class Explanation:
     input_gates: Float32Array | None = None
     hidden_gates: Float32Array | None = None
     verifications: tuple[Verification, ...] = ()
+    tokenized: TokenizedText | None = None
+    logits: Float32Array | None = None
+    is_left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

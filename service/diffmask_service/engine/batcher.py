@@ -1,22 +1,24 @@
 """The queue in front of the graph: cut, run on a worker thread, deliver.
 
-Lives on one event loop; only `run` leaves it. What runs next is `core.batching`'s
-choice, how a run works is the session's; here entries wait, expire, are dropped and get
-their answers. Nothing polls: a new entry and an ended run are the only events.
+Lives on one event loop; only `run` leaves it. Who comes first is the line's order, what
+shares a run is the policy's choice, how a run works is the session's; here entries
+wait, expire, are dropped and get their answers. Nothing polls: a new entry and an ended
+run are the only events.
 """
 
 import asyncio
 import functools
+import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Protocol
 
-from diffmask_service.core.batching import Shape, cut
-from diffmask_service.core.values import Outputs
-from diffmask_service.engine.session import Row
+from diffmask_service.core.batching import BatchPolicy, Shape
+from diffmask_service.core.values import Float32Array, Outputs
+from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.line import Entry, Line, Ran
+from diffmask_service.engine.pace import Pace
 from diffmask_service.errors import DeadlineError, InferenceError, NotReadyError
 
 # How far back a cut looks for entries that may join the oldest one.
@@ -26,7 +28,7 @@ _FAILURES_TO_UNHEALTHY = 3
 
 
 class Run(Protocol):
-    """One run of the graph on texts of equal length; called on a worker thread."""
+    """One run of the graph on the texts of a batch; called on a worker thread."""
 
     def __call__(self, rows: Sequence[Row], *, fetches: tuple[str, ...]) -> Outputs:
         """Return the outputs, in the order of the rows."""
@@ -53,47 +55,15 @@ class RunCounter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What one entry got.
-
-    Attributes:
-        outputs: Its outputs, a batch of one.
-        queue_seconds: Wait for a free worker, seconds.
-        infer_seconds: Its share of the run, seconds.
-    """
-
-    outputs: Outputs
-    queue_seconds: float
-    infer_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Entry:
-    """One text that waits to be run.
-
-    Attributes:
-        row: What the graph reads.
-        shape: What decides whom it may share a run with.
-        deadline: When its caller gives up, on the batcher's clock.
-        enqueued: When it came, on the batcher's clock.
-        future: Where its answer goes.
-    """
-
-    row: Row
-    shape: Shape
-    deadline: float
-    enqueued: float
-    future: asyncio.Future[Ran]
-
-
 class Batcher:
     """Moves entries from the queue through the graph to their callers.
 
     Args:
         run: One run of the graph.
         num_workers: Runs at the same time, >= 1.
-        max_group_tokens: Most tokens of a run with more than one text; 0 for none.
+        policy: Which entries share a run.
+        priority_step_seconds: How much earlier than it came a request counts as having
+            come, for each level that it stands above another, >= 0.
         counter: Told of every run and every expired entry.
         on_health: Told when runs begin to fail one after the other, and when one
             succeeds again.
@@ -105,25 +75,34 @@ class Batcher:
         run: Run,
         *,
         num_workers: int,
-        max_group_tokens: int,
+        policy: BatchPolicy,
+        priority_step_seconds: float,
         counter: RunCounter,
         on_health: HealthListener,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
-        self._max_group_tokens = max_group_tokens
+        self._policy = policy
+        self._priority_step_seconds = priority_step_seconds
         self._counter = counter
         self._on_health = on_health
         self._clock = clock
         self._num_workers = num_workers
         self._num_idle = num_workers
-        self._waiting: deque[Entry] = deque()
+        self._line = Line()
+        self._numbers = itertools.count()
+        self._pace = Pace()
         self._num_failures = 0
-        self._token_seconds = 1e-4
         self._workers = ThreadPoolExecutor(num_workers, "diffmask-infer")
 
     def submit(
-        self, row: Row, *, fetches: tuple[str, ...], deadline: float
+        self,
+        row: Row,
+        *,
+        fetches: tuple[str, ...],
+        deadline: float,
+        arrived: float,
+        priority: int = 1,
     ) -> asyncio.Future[Ran]:
         """Queue one text and return where its answer will be.
 
@@ -134,11 +113,17 @@ class Batcher:
             row: What the graph reads.
             fetches: Names of the outputs to compute.
             deadline: When the caller gives up, on the batcher's clock.
+            arrived: When its request came, on the batcher's clock; a later run of the
+                same request keeps the place of the first.
+            priority: Its level, 1 for the highest.
         """
         loop = asyncio.get_running_loop()
+        rank_seconds = arrived + (priority - 1) * self._priority_step_seconds
         entry = Entry(
             row=row,
             shape=Shape(num_tokens=len(row.input_ids), fetches=fetches),
+            priority=priority,
+            place=(rank_seconds, next(self._numbers)),
             deadline=deadline,
             enqueued=self._clock(),
             future=loop.create_future(),
@@ -147,25 +132,44 @@ class Batcher:
         timer = loop.call_later(
             max(0.0, deadline - entry.enqueued), self._expire, entry
         )
-        entry.future.add_done_callback(lambda _: timer.cancel())
-        self._waiting.append(entry)
+        entry.future.add_done_callback(functools.partial(self._forget, entry, timer))
+        self._line.add(entry)
         # Not at once: texts submitted in the same turn of the loop may share a run.
         loop.call_soon(self._pump)
         return entry.future
 
     def estimate_seconds(self, num_tokens: int) -> float:
         """Return about how long the workers take over a number of tokens, seconds."""
-        return num_tokens * self._token_seconds / self._num_workers
+        return num_tokens * self._pace.token_seconds / self._num_workers
+
+    def foretell_wait_seconds(self, priority: int) -> float:
+        """Return how long a newcomer will wait at least for a worker, seconds.
+
+        0 while a worker is free, nobody waits, or too few runs were seen to tell. The
+        runs in progress are left out, so this is rather too little than too much.
+
+        Args:
+            priority: The newcomer's level, 1 for the highest.
+        """
+        if self._num_idle or not self._pace.is_measured:
+            return 0.0
+        return self.estimate_seconds(self._line.count_tokens(priority=priority))
 
     def close(self) -> None:
         """Fail what still waits, let the running end, and free the threads."""
-        while self._waiting:
-            future = self._waiting.popleft().future
-            if not future.done():
-                future.set_exception(
+        for entry in self._line.first(len(self._line)):
+            self._line.discard(entry)
+            if not entry.future.done():
+                entry.future.set_exception(
                     NotReadyError("the server stopped before this text was run")
                 )
         self._workers.shutdown(wait=True)
+
+    def _forget(
+        self, entry: Entry, timer: asyncio.TimerHandle, _: asyncio.Future[Ran]
+    ) -> None:
+        timer.cancel()
+        self._line.discard(entry)
 
     def _pump(self) -> None:
         while self._num_idle:
@@ -175,19 +179,21 @@ class Batcher:
             self._start(group)
 
     def _next_group(self) -> list[Entry]:
-        window: list[Entry] = []
-        while self._waiting and len(window) < _WINDOW_ENTRIES:
-            entry = self._waiting.popleft()
-            if self._clock() >= entry.deadline:
-                self._expire(entry)
-            if not entry.future.done():
-                window.append(entry)
-        chosen = cut(
-            [entry.shape for entry in window], max_group_tokens=self._max_group_tokens
-        )
-        rest = [entry for i, entry in enumerate(window) if i not in chosen]
-        self._waiting.extendleft(reversed(rest))
-        return [window[i] for i in chosen]
+        window = self._line.first(_WINDOW_ENTRIES)
+        while over := [entry for entry in window if self._is_over(entry)]:
+            for entry in over:
+                self._line.discard(entry)
+            window = self._line.first(_WINDOW_ENTRIES)
+        chosen = self._policy.cut([entry.shape for entry in window])
+        group = [window[position] for position in chosen]
+        for entry in group:
+            self._line.discard(entry)
+        return group
+
+    def _is_over(self, entry: Entry) -> bool:
+        if self._clock() >= entry.deadline:
+            self._expire(entry)
+        return entry.future.done()
 
     def _start(self, group: list[Entry]) -> None:
         self._num_idle -= 1
@@ -222,7 +228,9 @@ class Batcher:
                 continue
             entry.future.set_result(
                 Ran(
-                    outputs=_take(running.result(), place),
+                    outputs=_take(
+                        running.result(), place, num_tokens=entry.shape.num_tokens
+                    ),
                     queue_seconds=started - entry.enqueued,
                     infer_seconds=seconds / len(group),
                 )
@@ -239,7 +247,7 @@ class Batcher:
             self._on_health(is_healthy=True)
         self._num_failures = 0
         num_tokens = sum(entry.shape.num_tokens for entry in group)
-        self._token_seconds += 0.1 * (seconds / num_tokens - self._token_seconds)
+        self._pace.note(num_tokens=num_tokens, seconds=seconds)
 
     def _expire(self, entry: Entry) -> None:
         if entry.future.done():
@@ -261,12 +269,16 @@ def _failure(cause: BaseException) -> InferenceError:
     return error
 
 
-def _take(outputs: Outputs, place: int) -> Outputs:
+def _take(outputs: Outputs, place: int, *, num_tokens: int) -> Outputs:
+    # A batch of one, without the padding that others of the run brought.
     here = slice(place, place + 1)
+
+    def gates(values: Float32Array | None) -> Float32Array | None:
+        return None if values is None else values[here, :, :num_tokens]
+
+    logits = outputs.logits[here]
     return Outputs(
-        logits=outputs.logits[here],
-        input_gates=None if outputs.input_gates is None else outputs.input_gates[here],
-        hidden_gates=(
-            None if outputs.hidden_gates is None else outputs.hidden_gates[here]
-        ),
+        logits=logits[:, :num_tokens] if logits.ndim > 2 else logits,
+        input_gates=gates(outputs.input_gates),
+        hidden_gates=gates(outputs.hidden_gates),
     )

@@ -2,29 +2,28 @@
 
 from collections.abc import Callable
 
+from diffmask_service.engine.limits import EngineLimits
 from diffmask_service.errors import OverloadedError
-
-_MIN_RETRY_SECONDS = 0.05
-_MAX_RETRY_SECONDS = 5.0
 
 
 class TokenBudget:
     """Tokens that may be admitted and not yet answered; lives on one event loop.
 
     Args:
-        capacity: Most tokens at a time, >= 1.
+        limits: Most tokens at a time, and the waits that a refusal may advise.
         estimate_seconds: Seconds that a number of tokens takes, for the retry hint.
         on_change: Told the number of tokens in use after each change.
     """
 
     def __init__(
         self,
-        capacity: int,
+        limits: EngineLimits,
         *,
         estimate_seconds: Callable[[int], float],
         on_change: Callable[[int], None],
     ) -> None:
-        self._capacity = capacity
+        self._capacity = limits.queue_tokens
+        self._limits = limits
         self._estimate_seconds = estimate_seconds
         self._on_change = on_change
         self._used = 0
@@ -47,9 +46,7 @@ class TokenBudget:
             raise OverloadedError(
                 f"the queue is full: {self._used} of {self._capacity} tokens are in"
                 f" progress and the request may need {num_tokens}; try again later",
-                retry_after_seconds=min(
-                    max(seconds, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS
-                ),
+                retry_after_seconds=self._limits.bound_retry(seconds),
             )
         self.shift(num_tokens)
         return Permit(self, num_tokens)

@@ -12,26 +12,34 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from diffmask_service.bundle import Bundle
+from diffmask_service.core.batching import BatchPolicy, PaddedBatches, UnpaddedBatches
+from diffmask_service.core.conditions import check_condition, is_met
 from diffmask_service.core.decoding import Reading
 from diffmask_service.core.explaining import explain_text, masks_to_verify, verify
 from diffmask_service.core.selection import Selection, select
+from diffmask_service.core.spelling import texts_of
+from diffmask_service.core.statistics import ModelStatistics
 from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
     Float32Array,
     GateKind,
     ModelDescription,
+    ModelInput,
     Reply,
     TextInput,
     Timings,
     TokenizedText,
 )
-from diffmask_service.engine.batcher import Batcher, Ran
+from diffmask_service.engine.batcher import Batcher
 from diffmask_service.engine.budget import Permit, TokenBudget
+from diffmask_service.engine.door import Door, Turn
+from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.lifecycle import Lifecycle
-from diffmask_service.engine.limits import EngineLimits, check_inputs
+from diffmask_service.engine.limits import EngineLimits, check_inputs, most_tokens
+from diffmask_service.engine.line import Ran
 from diffmask_service.engine.loading import Loaded, load
-from diffmask_service.engine.session import Row
+from diffmask_service.engine.tally import Tally
 from diffmask_service.errors import NotReadyError, OverloadedError
 from diffmask_service.telemetry import ModelTelemetry, Telemetry, outcome_of
 
@@ -43,6 +51,7 @@ class _Answered:
     """One text after its first run and its verifying runs."""
 
     ran: Ran
+    selection: Selection
     masks: tuple[Float32Array, ...]
     verified: tuple[Ran, ...]
 
@@ -66,18 +75,28 @@ class Engine:
         self._clock = clock
         self._lifecycle = Lifecycle()
         self._lifecycle.subscribe(lambda ready: telemetry.set_ready(is_ready=ready))
+        self._tally = Tally(clock=clock)
+        self._device = loaded.session.device
+        self._num_workers = limits.workers if self._device == "cpu" else 1
         self._batcher = Batcher(
-            loaded.session.run,
-            num_workers=limits.workers,
-            max_group_tokens=loaded.max_group_tokens,
+            self._tally.counting(loaded.session.run),
+            num_workers=self._num_workers,
+            policy=_choose_policy(loaded, limits),
+            priority_step_seconds=limits.priority_step_seconds,
             counter=telemetry,
             on_health=self._lifecycle.set_healthy,
             clock=clock,
         )
         self._budget = TokenBudget(
-            limits.queue_tokens,
+            limits,
             estimate_seconds=self._batcher.estimate_seconds,
             on_change=telemetry.set_queue_tokens,
+        )
+        self._door = Door(
+            limits,
+            foretell_wait_seconds=self._batcher.foretell_wait_seconds,
+            counter=telemetry,
+            clock=clock,
         )
         # One thread for text work: it is short, and keeps the event loop free.
         self._text_worker = ThreadPoolExecutor(1, "diffmask-text")
@@ -102,13 +121,14 @@ class Engine:
         Raises:
             BundleError: It has no such graph, or the graph is not the one described.
             SelfTestError: The graph gives other values than at its export.
-            StartError: ONNX Runtime is not installed.
+            StartError: ONNX Runtime is not installed, or offers no such device.
         """
-        loaded = load(bundle, precision=precision)
+        limits = limits or EngineLimits()
+        loaded = load(bundle, precision=precision, device=limits.device)
         model = loaded.description
         return cls(
             loaded,
-            limits=limits or EngineLimits(),
+            limits=limits,
             telemetry=(telemetry or Telemetry()).for_model(
                 model.identity,
                 states=model.states,
@@ -121,44 +141,69 @@ class Engine:
         """The model as its callers see it, with its present readiness."""
         return replace(self._description, is_ready=self._lifecycle.is_ready)
 
+    @property
+    def limits(self) -> EngineLimits:
+        """Its bounds on requests."""
+        return self._limits
+
+    @property
+    def device(self) -> str:
+        """Where the graph runs, `cpu` or `cuda`."""
+        return self._device
+
+    @property
+    def num_workers(self) -> int:
+        """Runs of the graph at the same time."""
+        return self._num_workers
+
+    @property
+    def statistics(self) -> ModelStatistics:
+        """What it did so far."""
+        return self._tally.statistics
+
     def on_readiness(self, listener: Callable[[bool], None]) -> None:
         """Tell a listener whether requests are answered, now and at each change."""
         self._lifecycle.subscribe(listener)
 
     async def explain(
         self,
-        inputs: Sequence[TextInput],
+        inputs: Sequence[ModelInput],
         options: ExplainOptions,
         *,
         deadline: float | None = None,
+        priority: int = 0,
         request_id: str = "",
     ) -> Reply:
         """Predict texts and explain each prediction.
 
         Args:
-            inputs: The texts; they never influence each other's answers.
+            inputs: The texts, or their tokens; they never influence each other's
+                answers.
             options: What the answers should hold.
             deadline: When the caller gives up, seconds of `time.monotonic`; None for
-                the default.
+                the default. One beyond the longest that is allowed counts as that.
+            priority: Level of the request, 1 for the highest; 0 for the default.
             request_id: Identity of the call in the log.
 
         Raises:
             RequestError: A text or an option cannot be answered.
             OverloadedError: Too many tokens are in progress.
             NotReadyError: The engine drains.
-            DeadlineError: The deadline passed before every text was run.
+            DeadlineError: The deadline passed before every text was run, or what waits
+                in front will surely take longer.
             InferenceError: The graph failed.
         """
         began = self._clock()
-        if deadline is None:
-            deadline = began + self._limits.default_deadline_seconds
         outcome = "failed"
         self._telemetry.begin_request()
         try:
-            reply = await self._admit(inputs, options, deadline=deadline)
+            turn = self._door.turn(deadline=deadline, priority=priority)
+            reply = await self._admit(inputs, options, turn)
             outcome = "ok"
+            self._tally.answer(reply, seconds=self._clock() - began)
         except BaseException as error:
             outcome = outcome_of(error)
+            self._tally.fail(seconds=self._clock() - began)
             raise
         finally:
             self._telemetry.end_request(outcome=outcome, seconds=self._clock() - began)
@@ -182,7 +227,7 @@ class Engine:
         self._text_worker.shutdown(wait=True)
 
     async def _admit(
-        self, inputs: Sequence[TextInput], options: ExplainOptions, *, deadline: float
+        self, inputs: Sequence[ModelInput], options: ExplainOptions, turn: Turn
     ) -> Reply:
         try:
             self._lifecycle.enter()
@@ -193,6 +238,11 @@ class Engine:
             model = self._description
             check_inputs(inputs, self._limits, takes_pairs=model.takes_pairs)
             selection = select(options, model.states)
+            if options.explain_when is not None:
+                check_condition(
+                    options.explain_when, task=model.task, labels=model.labels
+                )
+            self._door.admit(turn, num_texts=len(inputs))
             runs = 1 + len(selection.verify_index)
             permit = self._take(inputs, runs=runs)
             try:
@@ -200,11 +250,14 @@ class Engine:
                     lambda: self._tokenize(inputs, truncate=options.truncate)
                 )
                 permit.settle(runs * sum(len(text.input_ids) for text in texts))
+                self._door.check_time(
+                    turn, num_texts=len(inputs), stage="its texts were run"
+                )
                 return await self._answer(
-                    inputs,
+                    texts_of(inputs, texts),
                     texts,
                     selection,
-                    deadline=deadline,
+                    turn,
                     tokenize_seconds=seconds,
                 )
             finally:
@@ -212,15 +265,10 @@ class Engine:
         finally:
             self._lifecycle.leave()
 
-    def _take(self, inputs: Sequence[TextInput], *, runs: int) -> Permit:
-        # Before tokenizing nobody knows the tokens; hardly a text has more of them
-        # than bytes, and none that is answered has more than the model takes.
+    def _take(self, inputs: Sequence[ModelInput], *, runs: int) -> Permit:
+        # None that is answered has more than the model takes.
         num_tokens = sum(
-            min(
-                self._description.max_tokens,
-                len(text.text.encode()) + len((text.text_pair or "").encode()) + 3,
-            )
-            for text in inputs
+            min(self._description.max_tokens, most_tokens(each)) for each in inputs
         )
         try:
             return self._budget.take(runs * num_tokens)
@@ -229,7 +277,7 @@ class Engine:
             raise
 
     def _tokenize(
-        self, inputs: Sequence[TextInput], *, truncate: bool
+        self, inputs: Sequence[ModelInput], *, truncate: bool
     ) -> list[TokenizedText]:
         return [
             self._tokenizer.tokenize(text, truncate=truncate, where=f"inputs[{index}]")
@@ -241,16 +289,19 @@ class Engine:
         inputs: Sequence[TextInput],
         texts: Sequence[TokenizedText],
         selection: Selection,
+        turn: Turn,
         *,
-        deadline: float,
         tokenize_seconds: float,
     ) -> Reply:
         answered = await _all(
-            [self._run(text, selection, deadline=deadline) for text in texts]
+            [
+                self._run(*each, selection, turn)
+                for each in zip(inputs, texts, strict=True)
+            ]
         )
         explanations, decode_seconds = await self._off_loop(
             lambda: [
-                self._decode(*each, selection)
+                self._decode(*each, is_left_out=each[2].selection is not selection)
                 for each in zip(inputs, texts, answered, strict=True)
             ]
         )
@@ -270,12 +321,22 @@ class Engine:
         )
 
     async def _run(
-        self, text: TokenizedText, selection: Selection, *, deadline: float
+        self,
+        text: TextInput,
+        tokenized: TokenizedText,
+        selection: Selection,
+        turn: Turn,
     ) -> _Answered:
-        row = Row(input_ids=text.input_ids, token_type_ids=text.token_type_ids)
-        ran = await self._batcher.submit(
-            row, fetches=selection.fetches, deadline=deadline
+        row = Row(
+            input_ids=tokenized.input_ids, token_type_ids=tokenized.token_type_ids
         )
+        ran = await self._submit(row, selection.fetches, turn)
+        condition = selection.options.explain_when
+        if condition is not None and selection.explains:
+            logits = ran.outputs.logits[0]
+            reading = Reading(logits=logits, text=text, tokenized=tokenized)
+            if not is_met(condition, self._decoder.decode(reading)):
+                selection = selection.prediction_alone()
         masks: tuple[Float32Array, ...] = ()
         if ran.outputs.input_gates is not None:
             masks = masks_to_verify(
@@ -284,23 +345,32 @@ class Engine:
                 threshold=self._description.hard_mask_threshold,
             )
         verified = await _all(
-            [
-                self._batcher.submit(
-                    replace(row, keep=mask), fetches=("logits",), deadline=deadline
-                )
-                for mask in masks
-            ]
+            [self._submit(replace(row, keep=m), ("logits",), turn) for m in masks]
         )
-        return _Answered(ran=ran, masks=masks, verified=tuple(verified))
+        return _Answered(
+            ran=ran, selection=selection, masks=masks, verified=tuple(verified)
+        )
+
+    def _submit(
+        self, row: Row, fetches: tuple[str, ...], turn: Turn
+    ) -> asyncio.Future[Ran]:
+        return self._batcher.submit(
+            row,
+            fetches=fetches,
+            deadline=turn.deadline,
+            arrived=turn.arrived,
+            priority=turn.priority,
+        )
 
     def _decode(
         self,
         text: TextInput,
         tokenized: TokenizedText,
         answered: _Answered,
-        selection: Selection,
+        *,
+        is_left_out: bool,
     ) -> Explanation:
-        outputs = answered.ran.outputs
+        outputs, selection = answered.ran.outputs, answered.selection
         input_gates, hidden_gates = outputs.input_gates, outputs.hidden_gates
         reading = Reading(logits=outputs.logits[0], text=text, tokenized=tokenized)
         explanation = explain_text(
@@ -312,6 +382,7 @@ class Engine:
         )
         explanation = replace(
             explanation,
+            is_left_out=is_left_out,
             verifications=verify(
                 reading,
                 answered.masks,
@@ -335,6 +406,12 @@ class Engine:
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._text_worker, timed)
+
+
+def _choose_policy(loaded: Loaded, limits: EngineLimits) -> BatchPolicy:
+    if loaded.session.device == "cuda":
+        return PaddedBatches(max_batch_tokens=limits.max_batch_tokens)
+    return UnpaddedBatches(max_group_tokens=loaded.max_group_tokens)
 
 
 async def _all(awaitables: Sequence[Awaitable[_T]]) -> list[_T]:

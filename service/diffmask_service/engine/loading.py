@@ -26,14 +26,16 @@ from diffmask_service.core.values import (
     ModelIdentity,
     Task,
 )
+from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.limits import Device
 from diffmask_service.engine.selftest import (
     check_selftest,
     check_vocabulary,
     is_exact_in_groups,
 )
-from diffmask_service.engine.session import Row, Session
+from diffmask_service.engine.session import Session
 from diffmask_service.engine.tokenizer import TextTokenizer
-from diffmask_service.errors import BundleError
+from diffmask_service.errors import BundleError, StartError
 
 _LOG = logging.getLogger(__name__)
 # Their activations are not scaled by what else is in the run.
@@ -60,17 +62,18 @@ class Loaded:
     max_group_tokens: int
 
 
-def load(bundle: Bundle, *, precision: str | None) -> Loaded:
+def load(bundle: Bundle, *, precision: str | None, device: Device = "auto") -> Loaded:
     """Load one graph of a bundle and run its self-test.
 
     Args:
         bundle: A bundle whose bytes are verified.
         precision: Which of its graphs; None for its default.
+        device: Where to run it.
 
     Raises:
         BundleError: It has no such graph, or the graph is not the one described.
         SelfTestError: The graph gives other values than at its export.
-        StartError: ONNX Runtime is not installed.
+        StartError: ONNX Runtime is not installed, or offers no such device.
     """
     manifest = bundle.manifest
     name = _choose_graph(manifest, precision)
@@ -81,6 +84,7 @@ def load(bundle: Bundle, *, precision: str | None) -> Loaded:
         inputs=manifest.inputs,
         predictions=prediction_outputs(manifest.task),
         name=file,
+        device=_device_for(name, device),
     )
     tokenizer = TextTokenizer(
         bundle.files["tokenizer.json"],
@@ -155,6 +159,17 @@ def _choose_graph(manifest: Manifest, precision: str | None) -> Precision:
     raise BundleError(
         f"the bundle has no {precision} graph; it holds {', '.join(manifest.graphs)}"
     )
+
+
+def _device_for(precision: Precision, device: Device) -> Device:
+    # Its operators exist for CPUs alone, and its texts may not share a run.
+    if precision != "int8":
+        return device
+    if device == "cuda":
+        raise StartError(
+            "--device: the int8 graph runs on a CPU only; take another precision"
+        )
+    return "cpu"
 
 
 def _describe(bundle: Bundle, *, precision: Precision) -> ModelDescription:

@@ -7,7 +7,8 @@ import numpy as np
 
 from diffmask_service.bundle import SelfTest, SelfTestCase
 from diffmask_service.core.values import Outputs, TextInput
-from diffmask_service.engine.session import Row, Session
+from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.session import Session
 from diffmask_service.engine.tokenizer import TextTokenizer
 from diffmask_service.errors import InferenceError, RequestError, SelfTestError
 

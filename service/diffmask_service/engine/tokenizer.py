@@ -1,5 +1,7 @@
 """Adapter of the `tokenizers` library: a text to the tokens that the model reads.
 
+Tokens that a caller made are looked up in the same vocabulary.
+
 Nothing is set on a tokenizer after it was built: changing its padding or truncation
 while another thread encodes fails with "Already borrowed". Cutting long texts is
 therefore the work of a second instance that never does anything else.
@@ -8,7 +10,8 @@ therefore the work of a second instance that never does anything else.
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from diffmask_service.core.values import TextInput, TokenizedText
+from diffmask_service.core.spelling import spelled_offsets
+from diffmask_service.core.values import ModelInput, TokenInput, TokenizedText
 from diffmask_service.errors import (
     BundleError,
     InferenceError,
@@ -40,17 +43,26 @@ class TextTokenizer:
         # As in training.
         strategy = "only_second" if keeps_first else "longest_first"
         self._cutting.enable_truncation(max_tokens, strategy=strategy)
+        try:
+            self._template_ids = _template_ids(self._whole)
+        except InferenceError as error:
+            raise BundleError(
+                f"tokenizer.json: {error}, an empty one; export the bundle again"
+            ) from error
 
     @property
     def max_id(self) -> int:
         """The highest index of any token."""
         return max(self._whole.get_vocab(with_added_tokens=True).values())
 
-    def tokenize(self, text: TextInput, *, truncate: bool, where: str) -> TokenizedText:
+    def tokenize(
+        self, text: ModelInput, *, truncate: bool, where: str
+    ) -> TokenizedText:
         """Return the tokens of one text.
 
         Args:
-            text: A text or a pair, encodable as UTF-8.
+            text: A text or a pair, encodable as UTF-8; or its tokens, which are looked
+                up.
             truncate: Cut a text over the token limit instead of refusing it.
             where: Its place in the request, for error messages.
 
@@ -60,7 +72,9 @@ class TextTokenizer:
             InvalidInput: The model's vocabulary leaves nothing of it.
             InferenceError: The tokenizer fails on it.
         """
-        encoding = _encode(self._whole, text)
+        if isinstance(text, TokenInput):
+            return self.look_up(text, where=where)
+        encoding = _encode(self._whole, text.text, text.text_pair)
         num_tokens = len(encoding.ids)
         is_too_long = num_tokens > self._max_tokens
         if is_too_long and not truncate:
@@ -86,8 +100,76 @@ class TextTokenizer:
                 max_tokens=self._max_tokens,
             )
         if is_too_long:
-            encoding = _encode(self._cutting, text)
+            encoding = _encode(self._cutting, text.text, text.text_pair)
         return _to_tokenized(encoding, is_truncated=is_too_long)
+
+    def look_up(self, tokens: TokenInput, *, where: str) -> TokenizedText:
+        """Return tokens that a caller made, as they are.
+
+        Each token that is not of the template counts as a word of its own; offsets are
+        those in the `spelled_text` of the result.
+
+        Args:
+            tokens: Special tokens included.
+            where: Their place in the request, for error messages.
+
+        Raises:
+            InputTooLong: There are too many; they are never cut.
+            InvalidInput: The vocabulary lacks a token, or a text has special ones only.
+        """
+        num_tokens = len(tokens.input_ids)
+        if num_tokens > self._max_tokens:
+            raise InputTooLong(
+                f"{where} has {num_tokens} tokens; the model takes {self._max_tokens}."
+                " Cut them before the special token at their end.",
+                num_tokens=num_tokens,
+                max_tokens=self._max_tokens,
+            )
+        texts = tuple(self._spell(each, where) for each in tokens.input_ids.tolist())
+        is_special = np.isin(tokens.input_ids, self._template_ids)
+        kinds = tokens.token_type_ids
+        kinds = np.zeros(num_tokens, dtype=np.int64) if kinds is None else kinds
+        num_texts = 2 if kinds.any() else 1
+        if len(np.unique(kinds[~is_special])) < num_texts:
+            raise InvalidInput(
+                f"{where} or one of its two texts holds special tokens only; send at"
+                " least one other"
+            )
+        segments = np.where(is_special, 0, kinds)
+        positions = np.arange(num_tokens, dtype=np.int64)
+        return TokenizedText(
+            input_ids=tokens.input_ids,
+            token_type_ids=kinds,
+            texts=texts,
+            offsets=spelled_offsets(texts, segments, is_special),
+            segments=segments,
+            word_index=np.where(is_special, -1, positions),
+            is_special=is_special,
+            is_truncated=False,
+        )
+
+    def _spell(self, token_id: int, where: str) -> str:
+        spelled = None
+        # The library takes 32 bits without a sign.
+        if 0 <= token_id < 2**32:
+            spelled = self._whole.id_to_token(token_id)
+        if spelled is None:
+            raise InvalidInput(
+                f"{where} holds the token {token_id}, which the model's vocabulary does"
+                " not; use the tokenizer that the model was trained with"
+            )
+        return spelled
+
+
+def _template_ids(tokenizer: Tokenizer) -> list[int]:
+    return [
+        token_id
+        for encoding in (_encode(tokenizer, ""), _encode(tokenizer, "", ""))
+        for token_id, is_special in zip(
+            encoding.ids, encoding.special_tokens_mask, strict=True
+        )
+        if is_special
+    ]
 
 
 def _load(definition: bytes) -> Tokenizer:
@@ -104,9 +186,9 @@ def _load(definition: bytes) -> Tokenizer:
     return tokenizer
 
 
-def _encode(tokenizer: Tokenizer, text: TextInput) -> Encoding:
+def _encode(tokenizer: Tokenizer, text: str, text_pair: str | None = None) -> Encoding:
     try:
-        return tokenizer.encode(text.text, text.text_pair)
+        return tokenizer.encode(text, text_pair)
     except BaseException as error:
         if not _is_the_librarys(error):
             raise

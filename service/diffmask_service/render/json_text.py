@@ -39,7 +39,8 @@ same float32; text is ASCII with escapes, so that any pipe carries it unharmed.
     "verifications": [{
       "state": str,                    empty for the aggregate score's mask
       "divergence", "is_agreeing", "kept_share", "prediction"
-    }]
+    }],
+    "is_left_out": bool                the prediction does not meet `--when-...`
   }],
   "timings": {"tokenize_seconds", "queue_seconds", "infer_seconds", "decode_seconds"}
 }
@@ -109,6 +110,7 @@ def _explanation(
             }
             for item in explanation.verifications
         ],
+        "is_left_out": explanation.is_left_out,
     }
 
 

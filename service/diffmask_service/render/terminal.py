@@ -60,6 +60,12 @@ class TerminalView:
             explanation.prediction, "#." if options.ascii_only else "█·"
         )
         yield Text()
+        if explanation.is_left_out:
+            yield Text(
+                "No explanation: the prediction does not meet the condition for one.",
+                style="yellow",
+            )
+            yield Text()
         if explanation.units is not None and explanation.scores is not None:
             gates_by_title = {
                 "input gates": explanation.input_gates,

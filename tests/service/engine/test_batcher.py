@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from diffmask_service.core.batching import PaddedBatches, UnpaddedBatches
 from diffmask_service.core.values import Outputs
 from diffmask_service.engine.batcher import Batcher
-from diffmask_service.engine.session import Row
+from diffmask_service.engine.feeds import Row
 from diffmask_service.errors import DeadlineError, InferenceError, NotReadyError
 from tests.support.clock import ManualClock
 
@@ -73,7 +74,8 @@ def batcher(graph: FakeGraph, counts: Counts, clock: ManualClock) -> Iterator[Ba
     made = Batcher(
         graph,
         num_workers=1,
-        max_group_tokens=16,
+        policy=UnpaddedBatches(max_group_tokens=16),
+        priority_step_seconds=10.0,
         counter=counts,
         on_health=counts.note_health,
         clock=clock,
@@ -87,18 +89,30 @@ def batcher(graph: FakeGraph, counts: Counts, clock: ManualClock) -> Iterator[Ba
 def submit(
     batcher: Batcher, clock: ManualClock
 ) -> Callable[..., "asyncio.Future[float]"]:
-    async def answer(identity: int, num_tokens: int, deadline: float) -> float:
+    async def answer(
+        identity: int, num_tokens: int, deadline: float, priority: int, arrived: float
+    ) -> float:
         row = Row(
             input_ids=np.full(num_tokens, identity, dtype=np.int64),
             token_type_ids=np.zeros(num_tokens, dtype=np.int64),
         )
-        ran = await batcher.submit(row, fetches=LOGITS, deadline=deadline)
+        ran = await batcher.submit(
+            row, fetches=LOGITS, deadline=deadline, arrived=arrived, priority=priority
+        )
         return float(ran.outputs.logits[0, 0])
 
     def submitted(
-        identity: int, *, num_tokens: int = 8, seconds: float = 600.0
+        identity: int,
+        *,
+        num_tokens: int = 8,
+        seconds: float = 600.0,
+        priority: int = 1,
+        came: float = 0.0,
     ) -> "asyncio.Future[float]":
-        return asyncio.ensure_future(answer(identity, num_tokens, clock.now + seconds))
+        deadline, arrived = clock.now + seconds, clock.now - came
+        return asyncio.ensure_future(
+            answer(identity, num_tokens, deadline, priority, arrived)
+        )
 
     return submitted
 
@@ -226,10 +240,146 @@ async def test_work_left_is_estimated_from_past_runs(
     graph: FakeGraph,
     clock: ManualClock,
 ) -> None:
-    before = batcher.estimate_seconds(1000)
     slow = submit(1)
     await turn()
     clock.advance(8.0)
     graph.gate.set()
     await slow
-    assert batcher.estimate_seconds(1000) == pytest.approx(0.9 * before + 0.1 * 1000)
+    assert batcher.estimate_seconds(1000) == pytest.approx(1000)
+
+
+async def test_a_higher_level_overtakes_within_its_head_start(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph, clock: ManualClock
+) -> None:
+    answers = [submit(0)]
+    await turn()
+    answers += [submit(2, priority=2), submit(3, priority=3), submit(22, priority=2)]
+    await turn()
+    clock.advance(9.0)
+    answers.append(submit(1, priority=1, num_tokens=4))
+    await turn()
+    graph.gate.set()
+    await asyncio.gather(*answers)
+    assert graph.runs == [[0], [1], [2, 22], [3]]
+
+
+async def test_a_higher_level_does_not_overtake_beyond_its_head_start(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph, clock: ManualClock
+) -> None:
+    answers = [submit(0)]
+    await turn()
+    answers.append(submit(2, priority=2))
+    await turn()
+    clock.advance(11.0)
+    answers.append(submit(1, priority=1, num_tokens=4))
+    await turn()
+    graph.gate.set()
+    await asyncio.gather(*answers)
+    assert graph.runs == [[0], [2], [1]]
+
+
+async def test_a_later_run_of_a_request_keeps_its_place(
+    submit: Callable[..., "asyncio.Future[float]"], graph: FakeGraph
+) -> None:
+    answers = [submit(0)]
+    await turn()
+    answers += [submit(1, num_tokens=4), submit(2, num_tokens=5, came=1.0)]
+    await turn()
+    graph.gate.set()
+    await asyncio.gather(*answers)
+    assert graph.runs == [[0], [2], [1]]
+
+
+async def test_nothing_is_foretold_while_a_worker_is_free_or_runs_are_few(
+    batcher: Batcher,
+    submit: Callable[..., "asyncio.Future[float]"],
+    graph: FakeGraph,
+    clock: ManualClock,
+) -> None:
+    answers = [submit(0), submit(1, num_tokens=16)]
+    await turn()
+    assert batcher.foretell_wait_seconds(1) == 0.0
+    graph.gate.set()
+    await asyncio.gather(*answers)
+    await run_slowly(submit, graph, clock, times=4)
+    assert batcher.estimate_seconds(10) == pytest.approx(20.0)
+    assert batcher.foretell_wait_seconds(1) == 0.0
+
+
+async def test_the_wait_is_that_of_the_texts_at_a_level_and_above(
+    batcher: Batcher,
+    submit: Callable[..., "asyncio.Future[float]"],
+    graph: FakeGraph,
+    clock: ManualClock,
+) -> None:
+    await run_slowly(submit, graph, clock, times=4)
+    graph.gate.clear()
+    running = submit(0)
+    await turn()
+    waiting = [submit(1, num_tokens=16), submit(2, num_tokens=6, priority=2)]
+    gone = submit(3, num_tokens=99)
+    await turn()
+    gone.cancel()
+    await turn()
+    foretold = [batcher.foretell_wait_seconds(level) for level in (1, 2, 3)]
+    assert foretold == pytest.approx([32.0, 44.0, 44.0])
+    graph.gate.set()
+    await asyncio.gather(running, *waiting)
+    assert batcher.foretell_wait_seconds(3) == 0.0
+
+
+async def test_a_padded_run_gives_back_each_text_without_its_padding(
+    counts: Counts, clock: ManualClock
+) -> None:
+    def run(rows: Sequence[Row], *, fetches: tuple[str, ...]) -> Outputs:
+        longest = max(len(row.input_ids) for row in rows)
+        values = np.zeros((len(rows), 2, longest), dtype=np.float32)
+        for place, row in enumerate(rows):
+            values[place, :, : len(row.input_ids)] = row.input_ids
+        return Outputs(
+            logits=values.transpose(0, 2, 1), input_gates=values, hidden_gates=values
+        )
+
+    batcher = Batcher(
+        run,
+        num_workers=1,
+        policy=PaddedBatches(max_batch_tokens=100),
+        priority_step_seconds=1.0,
+        counter=counts,
+        on_health=counts.note_health,
+        clock=clock,
+    )
+    lengths = (3, 8, 5)
+    futures = [
+        batcher.submit(
+            Row(input_ids=np.full(n, n), token_type_ids=np.zeros(n, dtype=np.int64)),
+            fetches=LOGITS,
+            deadline=clock.now + 1,
+            arrived=clock.now,
+        )
+        for n in lengths
+    ]
+    answers = [(await future).outputs for future in futures]
+    batcher.close()
+    assert counts.runs == [(3, 0, 16)]
+    for num_tokens, outputs in zip(lengths, answers, strict=True):
+        assert outputs.input_gates is not None
+        assert outputs.input_gates.tolist() == [[[num_tokens] * num_tokens] * 2]
+        assert outputs.logits.tolist() == [[[num_tokens] * 2] * num_tokens]
+
+
+async def run_slowly(
+    submit: Callable[..., "asyncio.Future[float]"],
+    graph: FakeGraph,
+    clock: ManualClock,
+    *,
+    times: int,
+) -> None:
+    """Run texts of 8 tokens, each for 16 seconds of the clock."""
+    for _ in range(times):
+        graph.gate.clear()
+        running = submit(9)
+        await turn()
+        clock.advance(16.0)
+        graph.gate.set()
+        await running

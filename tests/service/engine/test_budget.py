@@ -1,6 +1,7 @@
 import pytest
 
 from diffmask_service.engine.budget import TokenBudget
+from diffmask_service.engine.limits import EngineLimits
 from diffmask_service.errors import OverloadedError
 
 
@@ -11,7 +12,11 @@ def used() -> list[int]:
 
 @pytest.fixture
 def budget(used: list[int]) -> TokenBudget:
-    return TokenBudget(100, estimate_seconds=lambda n: n * 0.01, on_change=used.append)
+    return TokenBudget(
+        EngineLimits(queue_tokens=100),
+        estimate_seconds=lambda n: n * 0.01,
+        on_change=used.append,
+    )
 
 
 def test_permits_add_up_and_are_given_back(

@@ -9,8 +9,9 @@ from diffmask_service.app import open_engine
 from diffmask_service.bundle import write_bundle
 from diffmask_service.core.batching import GROUP_TOKENS
 from diffmask_service.core.values import Outputs
+from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.loading import choose_group_tokens
-from diffmask_service.engine.session import Row, Session
+from diffmask_service.engine.session import Session
 from diffmask_service.errors import BundleError, GraphError
 from tests.support.tiny import tiny_files, tiny_manifest
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from diffmask_service.core.values import Outputs
+from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.selftest import check_selftest, is_exact_in_groups
-from diffmask_service.engine.session import Row, Session
+from diffmask_service.engine.session import Session
 from diffmask_service.engine.tokenizer import TextTokenizer
 from diffmask_service.errors import SelfTestError
 from tests.support.tiny import (

@@ -2,9 +2,12 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
-from diffmask_service.engine.session import Row, Session
+from diffmask_service.engine.feeds import Row, feed
+from diffmask_service.engine.limits import Device
+from diffmask_service.engine.session import Session, choose_device, run_bound
 from diffmask_service.errors import GraphError, InferenceError, StartError
 from tests.support.tiny import (
     INPUTS,
@@ -93,3 +96,53 @@ def test_logits_are_the_same_with_and_without_gates() -> None:
     rows = [row("good", "movie"), row("bad", "fun", keep=[1.0, 0.0])]
     alone = session.run(rows, fetches=("logits",)).logits
     assert (alone == session.run(rows, fetches=ALL).logits).all()
+
+
+TEXTS = (("good", "movie", "a"), ("bad",), ("fun", "##ny"))
+
+
+def test_a_padded_text_gets_the_outputs_that_it_gets_alone() -> None:
+    session = open_session()
+    together = session.run([row(*tokens) for tokens in TEXTS], fetches=ALL)
+    assert together.input_gates is not None
+    assert together.input_gates.shape == (3, 3, 3)
+    for place, tokens in enumerate(TEXTS):
+        gates = together.input_gates[place, :, : len(tokens)]
+        assert (together.logits[place] == tiny_logits(tokens)).all()
+        assert (gates == tiny_input_gates(tokens)).all()
+
+
+def test_bound_inputs_and_outputs_give_what_a_plain_run_gives() -> None:
+    session = onnxruntime.InferenceSession(
+        tiny_model().SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feeds = feed([row(*tokens) for tokens in TEXTS], INPUTS)
+    names = ["hidden_gates", "logits"]
+    bound = run_bound(onnxruntime, session, names, feeds, device="cpu")
+    plain = session.run(names, feeds)
+    for one, other in zip(bound, plain, strict=True):
+        assert (one == other).all()
+
+
+GPU = ("CUDAExecutionProvider", "CPUExecutionProvider")
+NO_GPU = ("CPUExecutionProvider",)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "providers", "device"),
+    [
+        ("auto", GPU, "cuda"),
+        ("auto", NO_GPU, "cpu"),
+        ("cpu", GPU, "cpu"),
+        ("cuda", GPU, "cuda"),
+    ],
+)
+def test_the_device_is_what_was_asked_and_is_there(
+    wanted: Device, providers: tuple[str, ...], device: str
+) -> None:
+    assert choose_device(wanted, providers) == device
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_the_remedy() -> None:
+    with pytest.raises(StartError, match=r"no cuda here.*diffmask-service\[cuda\]"):
+        choose_device("cuda", NO_GPU)

@@ -26,7 +26,7 @@ def test_fields_are_the_documented_ones() -> None:
     ]
     assert list(value["explanations"][0]) == [
         *("text", "text_pair", "prediction", "num_tokens", "is_truncated", "units"),
-        *("input_gates", "hidden_gates", "verifications"),
+        *("input_gates", "hidden_gates", "verifications", "is_left_out"),
     ]
     assert list(value["explanations"][0]["units"][0]) == [
         *("text", "start", "end", "segment", "is_special", "score"),

@@ -147,3 +147,10 @@ def test_hostile_token_cannot_act_on_the_terminal() -> None:
     text = shown(replace(explanation(), units=hostile))
     assert "\x1b" not in text
     assert "[bold]b[/]" in text
+
+
+def test_an_explanation_that_was_left_out_is_said_so() -> None:
+    bare = replace(explanation(), units=None, scores=None, is_left_out=True)
+    text = shown(bare)
+    assert "No explanation: the prediction does not meet the condition" in text
+    assert "No explanation" not in shown()

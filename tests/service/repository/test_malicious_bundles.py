@@ -296,8 +296,8 @@ IN_TEXTS: tuple[Case, ...] = (
                 id="x"
             ),
         ),
-        SelfTestError,
-        "the tokenizer failed",
+        BundleError,
+        r"tokenizer\.json: the tokenizer failed",
     ),
     (
         "tokenizer of other tokens",

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as stn
 
 from diffmask_service.core.values import (
     ExplainOptions,
+    ExplainWhen,
     Explanation,
     Float32Array,
     GateKind,
@@ -58,6 +59,16 @@ def count_arrays(size: int) -> st.SearchStrategy[Int64Array]:
     return stn.arrays(np.int64, size, elements=st.integers(0, 2**32 - 1))
 
 
+bounds = st.none() | st.floats(allow_nan=False)
+conditions = st.builds(
+    ExplainWhen,
+    labels=name_lists,
+    probability_below=bounds,
+    probability_at_least=bounds,
+    entropy_at_least=bounds,
+)
+
+
 @st.composite
 def calls(draw: st.DrawFn) -> ExplainCall:
     is_verified = draw(st.booleans())
@@ -81,6 +92,7 @@ def calls(draw: st.DrawFn) -> ExplainCall:
             truncate=draw(st.booleans()),
             verify=is_verified,
             verify_states=draw(name_lists) if is_verified else (),
+            explain_when=draw(st.none() | conditions),
         ),
     )
 
@@ -156,6 +168,7 @@ def explanations(draw: st.DrawFn, num_states: int) -> Explanation:
         prediction=draw(predictions()),
         num_tokens=draw(st.integers(0, 2**32 - 1)),
         is_truncated=draw(st.booleans()),
+        is_left_out=draw(st.booleans()),
     )
     if num_units is None:
         return bare

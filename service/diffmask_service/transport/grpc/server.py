@@ -6,20 +6,29 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from diffmask_service.errors import StartError
 from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
+from diffmask_service.transport.grpc import inference_service
 from diffmask_service.transport.grpc.authentication import Authentication
 from diffmask_service.transport.grpc.health import HealthServicer
+from diffmask_service.transport.grpc.inference_service import add_inference_servicer
+from diffmask_service.transport.grpc.inference_servicer import (
+    InferenceServicer,
+    ModelControl,
+)
 from diffmask_service.transport.grpc.interceptors import CallInterceptor, spell_kind
+from diffmask_service.transport.grpc.reflection import reflect
 from diffmask_service.transport.grpc.servicer import ExplainerServicer
 from diffmask_service.transport.tls import TlsFiles, grpc_credentials
 from diffmask_service.transport.tokens import TokenFile
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 
 SERVICE = explain_pb2.DESCRIPTOR.services_by_name["Explainer"]
+# Both answer out of the same engines.
+SERVICES = (SERVICE, inference_service.SERVICE)
+SERVICE_NAMES = frozenset(service.full_name for service in SERVICES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +85,7 @@ def build_server(
     telemetry: Telemetry,
     settings: GrpcSettings,
     stopping: asyncio.Event,
+    control: ModelControl | None = None,
 ) -> grpc.aio.Server:
     """Return a server with all its services, not yet listening.
 
@@ -85,6 +95,7 @@ def build_server(
         telemetry: Where calls are counted.
         settings: Limits and switches.
         stopping: Set it when the server begins to stop: it ends the streams.
+        control: Who loads and unloads models on request; None refuses to.
 
     Raises:
         StartError: A token file cannot be used.
@@ -92,7 +103,7 @@ def build_server(
     server = grpc.aio.server(
         # A call that is refused is logged and counted as well.
         interceptors=[
-            CallInterceptor({SERVICE.full_name}, telemetry=telemetry),
+            CallInterceptor(SERVICE_NAMES, telemetry=telemetry),
             _authentication(settings.security),
         ],
         options=_options(settings),
@@ -103,15 +114,20 @@ def build_server(
         ),
         server,
     )
+    inference = InferenceServicer(
+        repository,
+        control=control,
+        stopping=stopping,
+        stream_window=settings.stream_window,
+    )
+    add_inference_servicer(inference, server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if settings.has_reflection:
-        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection(
-            (SERVICE.full_name, health_name, reflection.SERVICE_NAME), server
-        )
-    for method in SERVICE.methods:
+        reflect(server, (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"]))
+    for method in (method for service in SERVICES for method in service.methods):
         kind = spell_kind(method.client_streaming, method.server_streaming)
-        telemetry.expect_call(SERVICE.full_name, method.name, kind=kind)
+        name = method.containing_service.full_name
+        telemetry.expect_call(name, method.name, kind=kind)
     return server
 
 

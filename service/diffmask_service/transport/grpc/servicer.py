@@ -12,6 +12,7 @@ from diffmask_service.core.values import Reply
 from diffmask_service.errors import NotReadyError
 from diffmask_service.repository import Repository
 from diffmask_service.transport.grpc.call import CURRENT_CALL, Call
+from diffmask_service.transport.grpc.deadlines import deadline_of
 from diffmask_service.transport.grpc.interceptors import MalformedMessage
 from diffmask_service.transport.grpc.statuses import Failure, settle
 from diffmask_service.transport.grpc.streams import answer_in_order
@@ -24,8 +25,6 @@ from diffmask_service.wire.converters import (
 )
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 
-# Without a deadline gRPC reports one some 290 years ahead.
-_NO_DEADLINE_SECONDS = 86_400.0
 # What takes the place of a message that does not parse says so by its type.
 _StreamRequest: TypeAlias = explain_pb2.ExplainStreamRequest | MalformedMessage
 
@@ -151,16 +150,11 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
         reply = await engine.explain(
             wanted.inputs,
             wanted.options,
-            deadline=self._deadline(remaining_seconds),
+            deadline=deadline_of(self._clock(), remaining_seconds),
             request_id=call.request_id,
         )
         call.note(reply)
         return reply
-
-    def _deadline(self, remaining_seconds: float | None) -> float | None:
-        if remaining_seconds is None or remaining_seconds > _NO_DEADLINE_SECONDS:
-            return None
-        return self._clock() + remaining_seconds
 
 
 def _stopped() -> NotReadyError:

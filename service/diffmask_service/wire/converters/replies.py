@@ -84,6 +84,7 @@ def _explanation_to_proto(explanation: Explanation) -> pb.Explanation:
             )
             for item in explanation.verifications
         ],
+        is_left_out=explanation.is_left_out,
     )
 
 
@@ -114,6 +115,7 @@ def _explanation_from_proto(message: pb.Explanation, *, num_states: int) -> Expl
             )
             for item in message.verifications
         ),
+        is_left_out=message.is_left_out,
     )
 
 

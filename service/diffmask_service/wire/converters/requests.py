@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from diffmask_service.core.values import (
     ExplainOptions,
+    ExplainWhen,
     GateKind,
     Granularity,
     TextInput,
@@ -104,6 +105,7 @@ def request_to_proto(call: ExplainCall) -> pb.ExplainRequest:
                     if options.verify
                     else None
                 ),
+                explain_when=_condition_to_proto(options.explain_when),
             ),
         )
     except UnicodeEncodeError as error:
@@ -142,7 +144,33 @@ def _options_from_proto(message: pb.ExplainOptions) -> ExplainOptions:
         truncate=message.truncate,
         verify=message.HasField("verify"),
         verify_states=_distinct(message.verify.states, "options.verify.states"),
+        explain_when=(
+            _condition_from_proto(message.explain_when)
+            if message.HasField("explain_when")
+            else None
+        ),
     )
+
+
+_BOUNDS = ("probability_below", "probability_at_least", "entropy_at_least")
+
+
+def _condition_to_proto(condition: ExplainWhen | None) -> pb.ExplainWhen | None:
+    if condition is None:
+        return None
+    return pb.ExplainWhen(
+        labels=condition.labels,
+        probability_below=condition.probability_below,
+        probability_at_least=condition.probability_at_least,
+        entropy_at_least=condition.entropy_at_least,
+    )
+
+
+def _condition_from_proto(message: pb.ExplainWhen) -> ExplainWhen:
+    bounds = {
+        name: getattr(message, name) for name in _BOUNDS if message.HasField(name)
+    }
+    return ExplainWhen(labels=tuple(message.labels), **bounds)
 
 
 def _gates_from_proto(numbers: Sequence[int]) -> frozenset[GateKind]:

@@ -34,20 +34,34 @@ class TextInput(_message.Message):
     def __init__(self, text: _Optional[str] = ..., text_pair: _Optional[str] = ...) -> None: ...
 
 class ExplainOptions(_message.Message):
-    __slots__ = ("gates", "states", "granularity", "top_k", "truncate", "verify")
+    __slots__ = ("gates", "states", "granularity", "top_k", "truncate", "verify", "explain_when")
     GATES_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     GRANULARITY_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     TRUNCATE_FIELD_NUMBER: _ClassVar[int]
     VERIFY_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_WHEN_FIELD_NUMBER: _ClassVar[int]
     gates: _containers.RepeatedScalarFieldContainer[GateKind]
     states: _containers.RepeatedScalarFieldContainer[str]
     granularity: Granularity
     top_k: int
     truncate: bool
     verify: VerifyOptions
-    def __init__(self, gates: _Optional[_Iterable[_Union[GateKind, str]]] = ..., states: _Optional[_Iterable[str]] = ..., granularity: _Optional[_Union[Granularity, str]] = ..., top_k: _Optional[int] = ..., truncate: _Optional[bool] = ..., verify: _Optional[_Union[VerifyOptions, _Mapping]] = ...) -> None: ...
+    explain_when: ExplainWhen
+    def __init__(self, gates: _Optional[_Iterable[_Union[GateKind, str]]] = ..., states: _Optional[_Iterable[str]] = ..., granularity: _Optional[_Union[Granularity, str]] = ..., top_k: _Optional[int] = ..., truncate: _Optional[bool] = ..., verify: _Optional[_Union[VerifyOptions, _Mapping]] = ..., explain_when: _Optional[_Union[ExplainWhen, _Mapping]] = ...) -> None: ...
+
+class ExplainWhen(_message.Message):
+    __slots__ = ("labels", "probability_below", "probability_at_least", "entropy_at_least")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_BELOW_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    ENTROPY_AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    probability_below: float
+    probability_at_least: float
+    entropy_at_least: float
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., probability_below: _Optional[float] = ..., probability_at_least: _Optional[float] = ..., entropy_at_least: _Optional[float] = ...) -> None: ...
 
 class VerifyOptions(_message.Message):
     __slots__ = ("states",)
@@ -124,7 +138,7 @@ class ModelIdentity(_message.Message):
     def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class Explanation(_message.Message):
-    __slots__ = ("prediction", "num_tokens", "is_truncated", "units", "scores", "input_gates", "hidden_gates", "verifications")
+    __slots__ = ("prediction", "num_tokens", "is_truncated", "units", "scores", "input_gates", "hidden_gates", "verifications", "is_left_out")
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
     NUM_TOKENS_FIELD_NUMBER: _ClassVar[int]
     IS_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +147,7 @@ class Explanation(_message.Message):
     INPUT_GATES_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_GATES_FIELD_NUMBER: _ClassVar[int]
     VERIFICATIONS_FIELD_NUMBER: _ClassVar[int]
+    IS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     prediction: Prediction
     num_tokens: int
     is_truncated: bool
@@ -141,7 +156,8 @@ class Explanation(_message.Message):
     input_gates: Gates
     hidden_gates: Gates
     verifications: _containers.RepeatedCompositeFieldContainer[Verification]
-    def __init__(self, prediction: _Optional[_Union[Prediction, _Mapping]] = ..., num_tokens: _Optional[int] = ..., is_truncated: _Optional[bool] = ..., units: _Optional[_Union[Units, _Mapping]] = ..., scores: _Optional[bytes] = ..., input_gates: _Optional[_Union[Gates, _Mapping]] = ..., hidden_gates: _Optional[_Union[Gates, _Mapping]] = ..., verifications: _Optional[_Iterable[_Union[Verification, _Mapping]]] = ...) -> None: ...
+    is_left_out: bool
+    def __init__(self, prediction: _Optional[_Union[Prediction, _Mapping]] = ..., num_tokens: _Optional[int] = ..., is_truncated: _Optional[bool] = ..., units: _Optional[_Union[Units, _Mapping]] = ..., scores: _Optional[bytes] = ..., input_gates: _Optional[_Union[Gates, _Mapping]] = ..., hidden_gates: _Optional[_Union[Gates, _Mapping]] = ..., verifications: _Optional[_Iterable[_Union[Verification, _Mapping]]] = ..., is_left_out: _Optional[bool] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("label", "label_index", "probabilities", "logits", "label_set", "value", "tags", "span")
