@@ -2,8 +2,8 @@
 
 First one server with a repository gets a new version again and again, then two servers
 behind a client that spreads its calls are restarted in turn. Callers never pause. They
-try a call again by a policy that any gRPC client can be given; without one, a call
-may meet a server in the very moment in which it closes its door.
+try a call again by the published policy, without which one may meet a server in the
+very moment in which it closes its door.
 """
 
 import argparse
@@ -25,26 +25,16 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from diffmask_service.client.retries import RETRY_POLICY
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 
 _ANNOUNCEMENT = "ready: gRPC on "
 _TEXT = "A fast , funny , highly enjoyable movie ."
-_POLICY = {
+# The published policy, and what a client of several servers adds to it.
+_POLICY = RETRY_POLICY | {
     "loadBalancingConfig": [{"round_robin": {}}],
     # Without it, calls still go to a server that says it is stopping.
     "healthCheckConfig": {"serviceName": "diffmask.v1.Explainer"},
-    "methodConfig": [
-        {
-            "name": [{"service": "diffmask.v1.Explainer"}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-            },
-        }
-    ],
 }
 # A server that is back is found again within a second, not within the two minutes that
 # gRPC may otherwise wait.
@@ -55,6 +45,7 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 _SECONDS_TO_BE_FOUND = 3.0
+_CALLS_PER_VERSION = 50
 
 
 @dataclass(slots=True)
@@ -68,6 +59,22 @@ class Tally:
 
     answered: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    _counted: threading.Condition = field(default_factory=threading.Condition)
+
+    def count(self, counter: Counter[str], key: str) -> None:
+        """Count one call; from any thread."""
+        with self._counted:
+            counter[key] += 1
+            self._counted.notify_all()
+
+    def wait_for_calls(self, num_calls: int) -> None:
+        """Wait until so many more have ended."""
+        with self._counted:
+            enough = self._total() + num_calls
+            self._counted.wait_for(lambda: self._total() >= enough)
+
+    def _total(self) -> int:
+        return self.answered.total() + self.failed.total()
 
 
 def main() -> None:
@@ -126,6 +133,7 @@ def _swap(repository: Repository, num_swaps: int, *, num_callers: int) -> Tally:
             repository.put(version)
             process.send_signal(signal.SIGHUP)
             _wait_until_serving(target, f"{repository.model}/{version}")
+            load.wait_for_calls(_CALLS_PER_VERSION)
     return load
 
 
@@ -193,18 +201,15 @@ def _load(targets: Sequence[str], num_callers: int) -> Iterator[Tally]:
     """Call from several threads without a pause; the tally is whole at the end."""
     tally, is_over = Tally(), threading.Event()
     request = explain_pb2.ExplainRequest(inputs=[explain_pb2.TextInput(text=_TEXT)])
-    counting = threading.Lock()
 
     def call(stub: explain_pb2_grpc.ExplainerStub) -> None:
         while not is_over.is_set():
             try:
                 version = stub.Explain(request, timeout=60).model.version
             except grpc.RpcError as error:
-                with counting:
-                    tally.failed[error.code().name] += 1
+                tally.count(tally.failed, error.code().name)
             else:
-                with counting:
-                    tally.answered[version] += 1
+                tally.count(tally.answered, version)
 
     with grpc.insecure_channel(f"ipv4:{','.join(targets)}", _OPTIONS) as channel:
         stub = explain_pb2_grpc.ExplainerStub(channel)
