@@ -15,7 +15,13 @@ import grpc
 from diffmask_service.bundle import read_bundle
 from diffmask_service.config import ServiceConfig, wrong_settings
 from diffmask_service.engine import Engine, EngineLimits
-from diffmask_service.repository import ModelFolder, OneBundle, Repository, watch
+from diffmask_service.repository import (
+    ModelFolder,
+    ModelState,
+    OneBundle,
+    Repository,
+    watch,
+)
 from diffmask_service.telemetry import Telemetry, connect_tracer
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
@@ -145,7 +151,7 @@ async def serve(
         try:
             if await _until(stop, parts.repository.start()):
                 return
-            _follow(parts.repository, parts.health)
+            _tell_of_server(parts.repository, parts.health)
             _LOG.info("ready on %s", parts.addresses.grpc_target)
             if on_ready is not None:
                 on_ready(parts.addresses)
@@ -160,7 +166,7 @@ async def _listen(
 ) -> _Parts:
     settings = config.grpc_settings
     health = HealthServicer(SERVICE_NAMES)
-    repository.subscribe(health.set_model_ready)
+    _tell_of_models(repository, health)
     stopping = asyncio.Event()
     server = build_server(
         repository,
@@ -235,13 +241,32 @@ def build_repository(config: ServiceConfig, telemetry: Telemetry) -> Repository:
     )
 
 
-def _follow(repository: Repository, health: HealthServicer) -> None:
+def _tell_of_models(repository: Repository, health: HealthServicer) -> None:
+    def tell(name: str, version: str, is_ready: bool) -> None:  # noqa: FBT001
+        states = {
+            entry.version: entry.state
+            for entry in repository.index()
+            if entry.name == name
+        }
+        if version in states:
+            health.set_model_ready(f"{name}/{version}", is_ready=is_ready)
+        else:
+            health.forget_model(f"{name}/{version}")
+        if states:
+            health.set_model_ready(name, is_ready=ModelState.READY in states.values())
+        else:
+            health.forget_model(name)
+
+    repository.subscribe(tell)
+
+
+def _tell_of_server(repository: Repository, health: HealthServicer) -> None:
     # The server as a whole is ready once all that can be loaded is, and some of it
     # answers.
-    def follow(_name: str, _version: str, _is_ready: bool) -> None:  # noqa: FBT001
+    def tell(_name: str, _version: str, _is_ready: bool) -> None:  # noqa: FBT001
         health.set_ready(repository.is_ready)
 
-    repository.subscribe(follow)
+    repository.subscribe(tell)
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
@@ -262,9 +287,11 @@ async def _stop(parts: _Parts, *, drain_seconds: float) -> None:
     _LOG.info("stopping")
     loop = asyncio.get_running_loop()
     began = loop.time()
+    # Balancers that watch health send their calls elsewhere before any is refused.
+    parts.health.set_ready(False)
+    await asyncio.sleep(min(_LAME_DUCK_SECONDS, drain_seconds))
     # Streams take in nothing more and end once they have answered.
     parts.stopping.set()
-    # Draining tells health first, then refuses new requests.
     if not await parts.repository.drain(drain_seconds):
         _LOG.warning("requests were still in progress after %s s", drain_seconds)
     parts.health.close()

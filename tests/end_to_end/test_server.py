@@ -1,6 +1,8 @@
 """A real process, a real socket."""
 
+import itertools
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -115,6 +117,62 @@ def test_sigterm_during_load_loses_nothing_and_exits_0(tiny_directory: Path) -> 
     # CANCELLED, INTERNAL or silence.
     assert {code for _, code in endings} == {grpc.StatusCode.UNAVAILABLE}
     assert sum(answered for answered, _ in endings) > 0
+    assert "Traceback" not in log
+
+
+def test_sigterm_ends_streams_after_their_answers(tiny_directory: Path) -> None:
+    message = explain_pb2.ExplainStreamRequest(request=request_for("a funny movie"))
+    with (
+        running_server(tiny_directory) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+        ThreadPoolExecutor(3) as callers,
+    ):
+        stub, flowing = explainer(channel), threading.Barrier(4)
+
+        def stream_until_refused() -> tuple[grpc.StatusCode, str | bytes]:
+            call = stub.ExplainStream(itertools.repeat(message))
+            try:
+                for number, reply in enumerate(call):
+                    assert reply.HasField("response")
+                    if number == 20:
+                        flowing.wait()
+            except grpc.RpcError as error:
+                trailers: dict[str, str | bytes] = dict(error.trailing_metadata())  # type: ignore[arg-type]
+                return error.code(), trailers["grpc-retry-pushback-ms"]
+            raise AssertionError
+
+        loads = [callers.submit(stream_until_refused) for _ in range(3)]
+        # One that never says anything must end as well.
+        silence = threading.Event()
+        silent = stub.ExplainStream(iter(silence.wait, None))
+        flowing.wait()
+        status, log = server.terminate()
+        endings = [load.result() for load in loads]
+        with pytest.raises(grpc.RpcError) as raised:
+            next(silent)
+        silence.set()
+    assert status == 0, log
+    assert endings == [(grpc.StatusCode.UNAVAILABLE, "500")] * 3
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "Traceback" not in log
+
+
+def test_a_reader_that_takes_nothing_does_not_hold_up_the_stop(
+    tiny_directory: Path,
+) -> None:
+    message = explain_pb2.ExplainStreamRequest(
+        request=request_for(*["a funny movie"] * 32)
+    )
+    with (
+        running_server(tiny_directory, drain_seconds=1) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        # Its replies fill what the connection holds, then the server's writes wait.
+        call = explainer(channel).ExplainStream(itertools.repeat(message))
+        next(call)
+        status, log = server.terminate()
+        call.cancel()
+    assert status == 0, log
     assert "Traceback" not in log
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,6 +18,7 @@ from diffmask_service.config import ServiceConfig
 from diffmask_service.engine import Engine
 from diffmask_service.errors import BundleError, StartError
 from diffmask_service.repository import ModelFolder, Repository
+from diffmask_service.wire.inference import messages
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 from tests.support.repository import put_bad_version, put_version
 
@@ -187,6 +189,35 @@ async def test_an_open_address_is_served_when_that_is_said_to_be_safe(
     server.cancel()
     with pytest.raises(asyncio.CancelledError):
         await server
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+async def test_callers_unload_and_load_where_that_is_allowed(
+    tmp_path: Path, is_allowed: bool
+) -> None:
+    root = tmp_path / "models"
+    put_version(root, 1)
+    settings = config(Path(), repository=root, model_control=is_allowed)
+    server, addresses = await serve_until_ready(settings)
+    async with grpc.aio.insecure_channel(addresses.grpc_target) as channel:
+
+        async def control(method: str, request: Any) -> str:
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                f"/inference.GRPCInferenceService/{method}"
+            )
+            return (await call(request.SerializeToString()).code()).name
+
+        health = health_pb2_grpc.HealthStub(channel)
+        unload = messages.RepositoryModelUnloadRequest(model_name="tiny")
+        load = messages.RepositoryModelLoadRequest(model_name="tiny")
+        expected = "OK" if is_allowed else "PERMISSION_DENIED"
+        assert await control("RepositoryModelUnload", unload) == expected
+        after = await status_of(health, "tiny")
+        assert after == (NOT_SERVING if is_allowed else SERVING)
+        assert await control("RepositoryModelLoad", load) == expected
+        assert await status_of(health, "tiny") == SERVING
+    os.kill(os.getpid(), signal.SIGTERM)
+    await server
 
 
 def test_an_ipv6_target_is_written_in_brackets() -> None:

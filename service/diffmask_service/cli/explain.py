@@ -91,10 +91,10 @@ def _ask(
                 truncate=options.truncate,
                 verify=options.verify,
                 verify_states=options.verify_states,
-                explain_when=options.explain_when,
                 model=arguments.model,
                 # The one that was described, whatever is loaded meanwhile.
                 version=model.identity.version,
+                explain_when=options.explain_when,
             )
             for batch in _batches(inputs)
         ]

@@ -104,7 +104,7 @@ class AsyncClient:
                 yield exchange.read(message)
             exchange.finish()
         except grpc.RpcError as error:
-            raise translate(error, self._target) from error
+            raise exchange.translate(error) from error
         finally:
             call.cancel()
 

@@ -126,7 +126,7 @@ class Client:
                 yield exchange.read(message)
             exchange.finish()
         except grpc.RpcError as error:
-            raise translate(error, self._target) from error
+            raise exchange.translate(error) from error
         finally:
             call.cancel()
 

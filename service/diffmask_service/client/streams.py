@@ -1,5 +1,6 @@
 """What goes into a stream of requests and how what comes back is read."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -7,9 +8,9 @@ from typing import TypeVar
 import grpc
 
 from diffmask_service.client.calls import ExplainKeywords, Inputs, explain_call
-from diffmask_service.client.channel import error_of
+from diffmask_service.client.channel import error_of, translate
 from diffmask_service.core.values import Reply
-from diffmask_service.errors import DiffMaskError, ServerError
+from diffmask_service.errors import DiffMaskError, NotReadyError, ServerError
 from diffmask_service.wire.converters import (
     StreamRequest,
     reply_from_proto,
@@ -19,6 +20,9 @@ from diffmask_service.wire.pb import explain_pb2 as pb
 
 PATH = "/diffmask.v1.Explainer/ExplainStream"
 parse_bytes = pb.ExplainStreamResponse.FromString
+# Enough to keep the largest window of a server busy, and few enough that sending hardly
+# ever waits: see `Exchange.translate`.
+MAX_UNANSWERED = 256
 _STATUS_BY_NUMBER = {status.value[0]: status for status in grpc.StatusCode}
 _Value = TypeVar("_Value")
 
@@ -37,6 +41,7 @@ class Exchange:
         num_sent: Requests that went out.
         num_answered: Replies that came back.
         error: What the caller's iterable raised.
+        room: For requests without a reply; the client for event loops waits for it.
     """
 
     target: str
@@ -44,7 +49,10 @@ class Exchange:
     timeout_seconds: float
     num_sent: int = 0
     num_answered: int = 0
-    error: BaseException | None = field(default=None)
+    error: BaseException | None = None
+    room: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MAX_UNANSWERED)
+    )
 
     def write(self, batches: Iterable[Inputs]) -> Iterator[bytes]:
         """Yield the messages of the requests."""
@@ -62,9 +70,11 @@ class Exchange:
         try:
             if isinstance(batches, AsyncIterable):
                 async for batch in batches:
+                    await self.room.acquire()
                     yield self._message(batch)
             else:
                 for batch in batches:
+                    await self.room.acquire()
                     yield self._message(batch)
         # As above; a cancellation is not the caller's iterable's.
         except Exception as error:  # noqa: BLE001
@@ -83,6 +93,7 @@ class Exchange:
                 code="INTERNAL",
             )
         self.num_answered += 1
+        self.room.release()
         if not message.HasField("failure"):
             return reply_from_proto(message.response)
         failure = message.failure
@@ -108,6 +119,18 @@ class Exchange:
                 f" {self.num_sent} replies",
                 code="INTERNAL",
             )
+
+    def translate(self, error: grpc.RpcError) -> DiffMaskError:
+        """Return the error that a failed stream stands for."""
+        # When a stream ends while a request is being sent, gRPC's client for event
+        # loops reports that, and not how the stream ended.
+        details = getattr(error, "debug_error_string", str)()
+        if "SendMessageOperation" in str(details):
+            return NotReadyError(
+                f"{self.target} ended the stream after {self.num_answered} replies,"
+                " while a request was being sent"
+            )
+        return translate(error, self.target)
 
     def _message(self, batch: Inputs) -> bytes:
         request = StreamRequest(

@@ -11,12 +11,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from diffmask_service.core.spelling import spelled_offsets
-from diffmask_service.core.values import (
-    ModelInput,
-    TextInput,
-    TokenInput,
-    TokenizedText,
-)
+from diffmask_service.core.values import ModelInput, TokenInput, TokenizedText
 from diffmask_service.errors import (
     BundleError,
     InferenceError,
@@ -48,7 +43,12 @@ class TextTokenizer:
         # As in training.
         strategy = "only_second" if keeps_first else "longest_first"
         self._cutting.enable_truncation(max_tokens, strategy=strategy)
-        self._template_ids = _template_ids(self._whole)
+        try:
+            self._template_ids = _template_ids(self._whole)
+        except InferenceError as error:
+            raise BundleError(
+                f"tokenizer.json: {error}, an empty one; export the bundle again"
+            ) from error
 
     @property
     def max_id(self) -> int:
@@ -74,7 +74,7 @@ class TextTokenizer:
         """
         if isinstance(text, TokenInput):
             return self.look_up(text, where=where)
-        encoding = _encode(self._whole, text)
+        encoding = _encode(self._whole, text.text, text.text_pair)
         num_tokens = len(encoding.ids)
         is_too_long = num_tokens > self._max_tokens
         if is_too_long and not truncate:
@@ -100,7 +100,7 @@ class TextTokenizer:
                 max_tokens=self._max_tokens,
             )
         if is_too_long:
-            encoding = _encode(self._cutting, text)
+            encoding = _encode(self._cutting, text.text, text.text_pair)
         return _to_tokenized(encoding, is_truncated=is_too_long)
 
     def look_up(self, tokens: TokenInput, *, where: str) -> TokenizedText:
@@ -162,18 +162,9 @@ class TextTokenizer:
 
 
 def _template_ids(tokenizer: Tokenizer) -> list[int]:
-    try:
-        templates = (tokenizer.encode(""), tokenizer.encode("", ""))
-    except BaseException as error:
-        if not _is_the_librarys(error):
-            raise
-        raise BundleError(
-            f"tokenizer.json: it fails on an empty text ({error}); export the bundle"
-            " again"
-        ) from error
     return [
         token_id
-        for encoding in templates
+        for encoding in (_encode(tokenizer, ""), _encode(tokenizer, "", ""))
         for token_id, is_special in zip(
             encoding.ids, encoding.special_tokens_mask, strict=True
         )
@@ -195,9 +186,9 @@ def _load(definition: bytes) -> Tokenizer:
     return tokenizer
 
 
-def _encode(tokenizer: Tokenizer, text: TextInput) -> Encoding:
+def _encode(tokenizer: Tokenizer, text: str, text_pair: str | None = None) -> Encoding:
     try:
-        return tokenizer.encode(text.text, text.text_pair)
+        return tokenizer.encode(text, text_pair)
     except BaseException as error:
         if not _is_the_librarys(error):
             raise

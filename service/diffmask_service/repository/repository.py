@@ -160,9 +160,11 @@ class Repository:
                 does.
         """
         async with self._changing:
+            if self._source is None and not self._shelf.versions(name):
+                raise _unknown(name)
             versions = tuple(each for each in await self._scan() if each.name == name)
             if not versions:
-                raise NotFound(f"the repository holds no model {shown_name(name)}")
+                raise _unknown(name)
             self._unloaded.discard(name)
             for candidate in versions:
                 self._expect(candidate)
@@ -185,7 +187,7 @@ class Repository:
         async with self._changing:
             slots = self._shelf.versions(name)
             if not slots:
-                raise NotFound(f"the repository holds no model {shown_name(name)}")
+                raise _unknown(name)
             self._unloaded.add(name)
             for slot in slots:
                 self._let_go(slot, note="unloaded on request", is_gone=False)
@@ -363,3 +365,7 @@ class Repository:
 
     async def _off_loop(self, work: Callable[[], _Value]) -> _Value:
         return await asyncio.get_running_loop().run_in_executor(self._loader, work)
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"the repository holds no model {shown_name(name)}")

@@ -91,13 +91,12 @@ class Shelf:
             engine.on_readiness(lambda _: self._hear(slot, engine))
 
     def drop(self, slot: Slot) -> None:
-        """Forget a version."""
+        """Forget a version; listeners hear once more that it is not ready."""
         versions = self._slots[slot.name]
         del versions[slot.version]
         if not versions:
             del self._slots[slot.name]
-        self._announce(slot.name, slot.version)
-        del self._told[slot.name, slot.version]
+        self._announce(slot.name, slot.version, is_last=True)
 
     def subscribe(self, listener: Listener) -> None:
         """Tell a listener about the readiness of every version, now and at changes."""
@@ -166,14 +165,20 @@ class Shelf:
         if present is not None and present.engine is engine:
             self._announce(slot.name, slot.version)
 
-    def _announce(self, name: str, version: int) -> None:
+    def _announce(self, name: str, version: int, *, is_last: bool = False) -> None:
         slot = self.get(name, version)
         is_ready = slot is not None and slot.is_ready
-        if self._told.get((name, version)) is is_ready:
+        if self._told.get((name, version)) is is_ready and not is_last:
             return
         self._told[name, version] = is_ready
+        if is_last:
+            del self._told[name, version]
         for listener in self._listeners:
             listener(name, str(version), is_ready)
+
+
+def _shown(name: str) -> str:
+    return shown_name(name) if name else "any"
 
 
 def _entry(slot: Slot) -> ModelEntry:
@@ -184,7 +189,3 @@ def _entry(slot: Slot) -> ModelEntry:
     return ModelEntry(
         name=slot.name, version=str(slot.version), state=state, reason=reason
     )
-
-
-def _shown(name: str) -> str:
-    return shown_name(name) if name else "any"

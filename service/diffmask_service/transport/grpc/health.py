@@ -22,8 +22,8 @@ _Context = grpc.aio.ServicerContext[
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """Tells probes and balancers how the server is; lives on one event loop.
 
-    `liveness` serves as long as the process does, a model while one of its versions is
-    ready, everything else while requests are answered.
+    `liveness` serves as long as the process does, everything else while requests are
+    answered.
 
     Args:
         names: Names that follow the readiness of the whole server, beside "" and
@@ -32,8 +32,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset({"", READINESS, *names})
-        self._versions: dict[str, dict[str, bool]] = {}
         self._is_ready = False
+        self._is_ready_by_model: dict[str, bool] = {}
         self._is_closed = False
         self._changed = asyncio.Event()
 
@@ -42,15 +42,20 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._is_ready = is_ready
         self._wake()
 
-    def set_model_ready(self, name: str, version: str, is_ready: bool) -> None:  # noqa: FBT001 - a callback
-        """Tell everybody whether a version of a model is ready.
+    def set_model_ready(self, name: str, *, is_ready: bool) -> None:
+        """Tell whether one model, or one version of it, answers.
 
         Args:
-            name: Of the model; watched as it stands, for any of its versions.
-            version: Its number; watched as `<name>/<version>`.
-            is_ready: Whether it answers.
+            name: `MODEL` or `MODEL/VERSION`.
+            is_ready: Whether it does; as long as the server as a whole does not, it
+                counts for nothing.
         """
-        self._versions.setdefault(name, {})[version] = is_ready
+        self._is_ready_by_model[name] = is_ready
+        self._wake()
+
+    def forget_model(self, name: str) -> None:
+        """Stop knowing a model, or a version of it, that is served no more."""
+        self._is_ready_by_model.pop(name, None)
         self._wake()
 
     def close(self) -> None:
@@ -64,6 +69,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """Return the status of a name."""
         status = self._status(request.service)
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            # The names of the models are not told here: probes bring no token.
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
                 f"no service {shown_name(request.service)} is watched; there are"
@@ -94,17 +100,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         serving = health_pb2.HealthCheckResponse
         if name == LIVENESS:
             return int(serving.SERVING)
-        is_ready = self._is_ready if name in self._names else self._is_model_ready(name)
+        is_ready = name in self._names or self._is_ready_by_model.get(name)
         if is_ready is None:
             return int(serving.SERVICE_UNKNOWN)
-        return int(serving.SERVING if is_ready else serving.NOT_SERVING)
-
-    def _is_model_ready(self, name: str) -> bool | None:
-        model, slash, version = name.partition("/")
-        versions = self._versions.get(model)
-        if versions is None:
-            return None
-        return versions.get(version) if slash else any(versions.values())
+        return int(
+            serving.SERVING if is_ready and self._is_ready else serving.NOT_SERVING
+        )
 
     def _wake(self) -> None:
         # A fresh event for the next change: nobody who looks again can miss one.

@@ -84,7 +84,7 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
             stopping=self._stopping,
         )
         if not is_complete:
-            raise NotReadyError("the server is stopping; open the stream on another")
+            raise _stopped()
 
     async def GetModel(
         self,
@@ -123,6 +123,9 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
             self._explain_in_stream(request, call), request_id=call.request_id
         )
         code = outcome.code if isinstance(outcome, Failure) else grpc.StatusCode.OK
+        if code is grpc.StatusCode.UNAVAILABLE and self._stopping.is_set():
+            # Read, but too late to be taken: the stream ends before it.
+            raise _stopped()
         call.log("ExplainStream/request", code, seconds=self._clock() - began)
         stream.add(call)
         key = "" if isinstance(request, MalformedMessage) else request.id
@@ -152,6 +155,10 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
         )
         call.note(reply)
         return reply
+
+
+def _stopped() -> NotReadyError:
+    return NotReadyError("the server is stopping; open the stream on another")
 
 
 def _failure_to_proto(failure: Failure) -> explain_pb2.Failure:

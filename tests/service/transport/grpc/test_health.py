@@ -73,30 +73,30 @@ async def test_every_watcher_sees_every_change_whoever_leaves(
     assert (await staying.read()).status == NOT_SERVING
 
 
-async def test_a_model_is_ready_while_one_of_its_versions_is(
+async def test_a_model_is_ready_when_it_is_and_the_server_too(
     stub: health_pb2_grpc.HealthStub, health: HealthServicer
 ) -> None:
     async def statuses() -> list[int]:
-        names = ("many", "many/1", "many/2", "")
+        names = ("many", "many/1", "many/2")
         return [(await stub.Check(about(name))).status for name in names]
 
-    health.set_model_ready("many", "1", True)
-    health.set_model_ready("many", "2", False)
-    assert await statuses() == [SERVING, SERVING, NOT_SERVING, NOT_SERVING]
-    health.set_model_ready("many", "1", False)
-    assert await statuses() == [NOT_SERVING] * 4
+    for name, is_ready in (("many", True), ("many/1", True), ("many/2", False)):
+        health.set_model_ready(name, is_ready=is_ready)
+    assert await statuses() == [NOT_SERVING] * 3
+    health.set_ready(True)
+    assert await statuses() == [SERVING, SERVING, NOT_SERVING]
 
 
-async def test_a_watch_hears_of_a_version_that_comes_later(
+async def test_a_watch_hears_of_a_version_that_comes_and_goes(
     stub: health_pb2_grpc.HealthStub, health: HealthServicer
 ) -> None:
+    health.set_ready(True)
     watch = stub.Watch(about("many/2"))
     assert (await watch.read()).status == UNKNOWN
-    health.set_model_ready("many", "1", True)
-    health.set_model_ready("many", "2", False)
-    assert (await watch.read()).status == NOT_SERVING
-    health.set_model_ready("many", "2", True)
+    health.set_model_ready("many/2", is_ready=True)
     assert (await watch.read()).status == SERVING
+    health.forget_model("many/2")
+    assert (await watch.read()).status == UNKNOWN
 
 
 async def test_a_watch_of_an_unknown_name_says_so(
