@@ -147,7 +147,10 @@ async def _start(config: ServiceConfig) -> _Parts:
         telemetry=telemetry,
     )
     settings = config.grpc_settings
-    health = HealthServicer({SERVICE.full_name, engine.description.identity.id})
+    model = engine.description.identity
+    health = HealthServicer(
+        {SERVICE.full_name, model.id, f"{model.id}/{model.version}"}
+    )
     stopping = asyncio.Event()
     server = build_server(
         Repository([engine]),
