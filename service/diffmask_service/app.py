@@ -147,10 +147,7 @@ async def _start(config: ServiceConfig) -> _Parts:
         telemetry=telemetry,
     )
     settings = config.grpc_settings
-    model = engine.description.identity
-    health = HealthServicer(
-        {SERVICE.full_name, model.id, f"{model.id}/{model.version}"}
-    )
+    health = HealthServicer({SERVICE.full_name, engine.description.identity.id})
     stopping = asyncio.Event()
     server = build_server(
         Repository([engine]),
