@@ -20,8 +20,8 @@ from diffmask_service.wire.pb import explain_pb2 as pb
 
 PATH = "/diffmask.v1.Explainer/ExplainStream"
 parse_bytes = pb.ExplainStreamResponse.FromString
-# Enough to keep the largest window of a server busy, and few enough that sending hardly
-# ever waits: see `Exchange.translate`.
+# Many times the window that a server has unless told otherwise, and few enough that
+# sending hardly ever waits: see `Exchange.translate`.
 MAX_UNANSWERED = 256
 _STATUS_BY_NUMBER = {status.value[0]: status for status in grpc.StatusCode}
 _Value = TypeVar("_Value")

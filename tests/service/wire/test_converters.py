@@ -34,12 +34,15 @@ from diffmask_service.core.values import (
 from diffmask_service.errors import InvalidInput, ServerError
 from diffmask_service.wire.converters import (
     ExplainCall,
+    StreamRequest,
     model_from_proto,
     model_to_proto,
     reply_from_proto,
     reply_to_proto,
     request_from_proto,
     request_to_proto,
+    stream_request_from_proto,
+    stream_request_to_proto,
 )
 from diffmask_service.wire.pb import explain_pb2 as pb
 from tests.support.replies import bare_explanation, is_same, reply
@@ -420,3 +423,39 @@ def test_unknown_task_asks_for_an_upgrade() -> None:
 def test_unknown_gate_kind_of_a_later_server_is_left_out() -> None:
     message = pb.Model(task="text_classification", gates=[1, 7])  # type: ignore[list-item]
     assert model_from_proto(message).gates == (GateKind.INPUT,)
+
+
+def test_a_request_of_a_stream_survives_the_round_trip() -> None:
+    call = ExplainCall(
+        model="m",
+        version="2",
+        inputs=(TextInput(text="a", text_pair="b"),),
+        options=ExplainOptions(top_k=3),
+    )
+    for timeout in (None, 0.5):
+        request = StreamRequest(id="7", call=call, timeout_seconds=timeout)
+        raw = stream_request_to_proto(request).SerializeToString()
+        parsed = pb.ExplainStreamRequest.FromString(raw)
+        assert stream_request_from_proto(parsed) == request
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_time_that_is_none_is_refused(timeout: float) -> None:
+    message = pb.ExplainStreamRequest(
+        request=pb.ExplainRequest(inputs=[pb.TextInput(text="a")]),
+        timeout_seconds=timeout,
+    )
+    with pytest.raises(InvalidInput, match="timeout_seconds: is"):
+        stream_request_from_proto(message)
+
+
+def test_times_of_two_calls_add_up_but_for_the_wait() -> None:
+    first = Timings(
+        tokenize_seconds=1.0, queue_seconds=2.0, infer_seconds=3.0, decode_seconds=4.0
+    )
+    second = Timings(
+        tokenize_seconds=0.5, queue_seconds=5.0, infer_seconds=0.25, decode_seconds=1.0
+    )
+    assert first.joined(second) == Timings(
+        tokenize_seconds=1.5, queue_seconds=5.0, infer_seconds=3.25, decode_seconds=5.0
+    )

@@ -84,7 +84,7 @@ def build_server(
     *,
     telemetry: Telemetry,
     settings: GrpcSettings,
-    stopping: asyncio.Event,
+    stopping: asyncio.Event | None = None,
     control: ModelControl | None = None,
 ) -> grpc.aio.Server:
     """Return a server with all its services, not yet listening.
@@ -94,7 +94,8 @@ def build_server(
         health: What probes are told.
         telemetry: Where calls are counted.
         settings: Limits and switches.
-        stopping: Set it when the server begins to stop: it ends the streams.
+        stopping: Set it when the server begins to stop: it ends the streams. None for
+            one that nobody sets.
         control: Who loads and unloads models on request; None refuses to.
 
     Raises:
@@ -110,7 +111,9 @@ def build_server(
     )
     explain_pb2_grpc.add_ExplainerServicer_to_server(  # type: ignore[no-untyped-call]
         ExplainerServicer(
-            repository, stopping=stopping, stream_window=settings.stream_window
+            repository,
+            stopping=stopping or asyncio.Event(),
+            stream_window=settings.stream_window,
         ),
         server,
     )
@@ -220,6 +223,7 @@ def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", settings.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", 2 * settings.max_metadata_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_calls),
+        ("grpc.server_handshake_timeout_ms", 10_000),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
