@@ -102,6 +102,7 @@ class Server:
         places = ["--grpc-port", str(ports[0]), "--metrics-port", str(ports[1])]
         self._process = subprocess.Popen(
             [*command, "--bundle", str(bundle), *settings, *places],
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
 
