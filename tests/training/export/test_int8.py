@@ -1,4 +1,4 @@
-"""8-bit products on graphs whose values are known by arithmetic."""
+"""8-bit products and 16-bit numbers, on graphs whose values are known."""
 
 import numpy as np
 import onnx
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from diffmask_training.batches import Encoding
+from diffmask_training.export.half import halve
 from diffmask_training.export.int8 import quantise_products, smoothing_of
 from diffmask_training.export.smoothing import find_multipliers
 
@@ -192,3 +193,12 @@ def test_the_product_inside_an_attention_takes_8_bits(
 def test_an_attention_that_nothing_else_can_express_stays() -> None:
     reduced = quantise_products(_attention_model(unidirectional=1), {})
     assert [node.op_type for node in reduced.graph.node] == ["Gather", "Attention"]
+
+
+def test_16_bit_numbers_keep_three_digits_and_the_types_of_the_outputs() -> None:
+    exact, found = _run(_model(), IDS), _run(halve(_model()), IDS)
+    halved = {t.data_type for t in halve(_model()).graph.initializer}
+    assert halved == {TensorProto.FLOAT16}
+    for left, right in zip(exact, found, strict=True):
+        assert right.dtype == np.float32
+        assert 0 < np.abs(left - right).max() < 2e-3 * np.abs(left).max()

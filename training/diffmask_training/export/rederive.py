@@ -12,6 +12,7 @@ from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import VerifyConfig
 from diffmask_training.errors import ParityError
+from diffmask_training.export.half import halve
 from diffmask_training.export.int8 import quantise_products, smoothing_of
 from diffmask_training.export.onnx import export_graph
 from diffmask_training.export.precision import store_weights_in_8_bits
@@ -81,6 +82,8 @@ def verify_bundle(config: VerifyConfig) -> Iterator[str]:
 
 def _derive(precision: Precision, model: ModelProto, found: bytes) -> ModelProto:
     match precision:
+        case "fp16":
+            return halve(model)
         case "w8":
             return store_weights_in_8_bits(model)
         case "int8":

@@ -34,6 +34,7 @@ from diffmask_training.export.describe import (
 )
 from diffmask_training.export.fusion import count_fused_attentions
 from diffmask_training.export.graph import FusedModule
+from diffmask_training.export.half import halve
 from diffmask_training.export.int8 import quantise_products
 from diffmask_training.export.onnx import export_graph
 from diffmask_training.export.precision import store_weights_in_8_bits
@@ -53,12 +54,16 @@ from diffmask_training.runtime import GraphRuntime
 from diffmask_training.splits import read_splits
 
 # Another processor sums in another order; a float32 graph of this depth then strays by
-# about 1e-5, and gates at most by ten times that.
-_SELFTEST_TOLERANCE = 1e-3
-# In 8-bit arithmetic such a change tips a value over to the next level here and there.
-# A change of 3e-6 in the embeddings of the self-test's texts moved most gates by less
-# than 1e-4 and one, that stands where its sigmoid is steep, by 0.24.
-_SELFTEST_TOLERANCE_INT8 = 0.5
+# about 1e-5, and gates at most by ten times that. In 8-bit arithmetic such a change
+# tips a value over to the next level here and there: one of 3e-6 in the embeddings of
+# these texts moved most gates by less than 1e-4 and one, whose sigmoid is steep, by
+# 0.24.
+_SELFTEST_TOLERANCE: Mapping[Precision, float] = {
+    "fp32": 1e-3,
+    "w8": 1e-3,
+    "fp16": 0.05,
+    "int8": 0.5,
+}
 _CALIBRATION_TEXTS = 64
 _SELFTEST_TEXTS = (
     "Good.",
@@ -171,11 +176,7 @@ def export(config: ExportConfig) -> Bundle:
             classifier,
             runtimes[config.default_graph],
             pairs=manifest.takes_pairs,
-            tolerance=(
-                _SELFTEST_TOLERANCE_INT8
-                if config.default_graph == "int8"
-                else _SELFTEST_TOLERANCE
-            ),
+            tolerance=_SELFTEST_TOLERANCE[config.default_graph],
         ).to_json(),
         "README.md": write_card(manifest).encode(),
     }
@@ -209,6 +210,8 @@ def _reduce(
     plain: ModelProto, precision: Precision, calibration: Sequence[Encoding]
 ) -> ModelProto:
     match precision:
+        case "fp16":
+            return halve(plain)
         case "w8":
             return store_weights_in_8_bits(plain)
         case "int8":
