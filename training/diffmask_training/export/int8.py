@@ -30,6 +30,7 @@ a scale) are closer still (0.99998 and 0.9998) and only 1.20 and 0.96 times as f
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class _Writer:
         multipliers: Mapping[str, NDArray[np.float32]],
     ) -> None:
         self.nodes: list[NodeProto] = []
-        self.tensors: dict[str, NDArray[np.generic]] = {}
+        self.tensors: dict[str, NDArray[Any]] = {}
         self._weights = weights
         self._multipliers = multipliers
 
@@ -159,7 +160,7 @@ def smoothing_of(model: ModelProto) -> dict[str, NDArray[np.float32]]:
 def channel_scale(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return `[out]`: what one level of each output channel of a weight is worth."""
     largest = np.maximum(np.abs(weight).max(axis=0), 1e-12)
-    return (largest / LEVELS).astype(np.float32)
+    return np.asarray(largest / LEVELS, dtype=np.float32)
 
 
 def is_reducible(node: NodeProto, weights: Mapping[str, NDArray[np.float32]]) -> bool:
@@ -184,10 +185,10 @@ def _is_large(weight: NDArray[np.float32] | None) -> bool:
     if weight is None or weight.ndim != 2:
         return False
     least, most = min(weight.shape), max(weight.shape)
-    return least >= _MIN_WIDTH and least >= _MIN_RATIO * most
+    return bool(least >= _MIN_WIDTH and least >= _MIN_RATIO * most)
 
 
-def _attributes(node: NodeProto) -> dict[str, object]:
+def _attributes(node: NodeProto) -> dict[str, Any]:
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
@@ -203,7 +204,7 @@ def join_constants(model: ModelProto) -> ModelProto:
     joined = {
         node.output[0]: np.concatenate(
             [numpy_helper.to_array(weights[name]) for name in node.input],
-            axis=_attributes(node)["axis"],  # type: ignore[arg-type]
+            axis=_attributes(node)["axis"],
         )
         for node in graph.node
         if node.op_type == "Concat" and all(name in weights for name in node.input)
@@ -222,9 +223,7 @@ def tensors_of(model: ModelProto) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def _replace_tensors(
-    graph: GraphProto, added: Mapping[str, NDArray[np.generic]]
-) -> None:
+def _replace_tensors(graph: GraphProto, added: Mapping[str, NDArray[Any]]) -> None:
     # Adds tensors, and drops those that no node reads any more.
     read = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in read]

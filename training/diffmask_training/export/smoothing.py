@@ -69,7 +69,7 @@ def _multipliers(
     of_weight = np.log(np.maximum(np.abs(weight).max(axis=1), 1e-5))
     of_values = np.log(np.maximum(largest, 1e-5))
     logarithm = exponent * of_values - (1 - exponent) * of_weight
-    return np.exp(logarithm.mean() - logarithm).astype(np.float32)
+    return np.asarray(np.exp(logarithm.mean() - logarithm), dtype=np.float32)
 
 
 def _error(

@@ -9,6 +9,7 @@ from onnx import ModelProto
 from diffmask_service.bundle import (
     Bundle,
     Graph,
+    GraphFidelity,
     Manifest,
     Parity,
     Precision,
@@ -116,7 +117,7 @@ def export(config: ExportConfig) -> Bundle:
         precision: [runtime.run(text) for text in tests]
         for precision, runtime in runtimes.items()
     }
-    fidelities = {
+    fidelities: dict[Precision, GraphFidelity] = {
         precision: compare_graphs(task, tests, outputs["fp32"], outputs[precision])
         for precision in config.precisions
         if precision != "fp32"
