@@ -41,7 +41,7 @@ def main() -> None:
     arguments = _parse()
     bundle = read_bundle(arguments.bundle)
     manifest = bundle.manifest
-    sessions = {
+    sessions: dict[str, Session] = {
         name: Session(
             bundle.graph(name),
             inputs=manifest.inputs,

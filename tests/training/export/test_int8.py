@@ -1,5 +1,7 @@
 """8-bit products and 16-bit numbers, on graphs whose values are known."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -133,7 +135,7 @@ def test_the_float32_graph_is_left_alone() -> None:
     assert model.SerializeToString(deterministic=True) == before
 
 
-def _attention_model(**attributes: object) -> ModelProto:
+def _attention_model(**attributes: Any) -> ModelProto:
     value = helper.make_tensor_value_info
     sides = [f"weight_{side}" for side in ("query", "key", "value")]
     graph = helper.make_graph(
@@ -179,7 +181,7 @@ def _attend(model: ModelProto) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("attributes", [{}, {"qkv_hidden_sizes": [WIDTH] * 3}])
 def test_the_product_inside_an_attention_takes_8_bits(
-    attributes: dict[str, object],
+    attributes: dict[str, Any],
 ) -> None:
     model = _attention_model(**attributes)
     reduced = quantise_products(model, find_multipliers(model, TEXTS))

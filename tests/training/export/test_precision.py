@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import onnx
@@ -97,7 +98,7 @@ def test_original_graph_is_left_alone() -> None:
     assert model.SerializeToString(deterministic=True) == before
 
 
-def _fidelity(**changes: float) -> GraphFidelity:
+def _fidelity(**changes: Any) -> GraphFidelity:
     faithful = GraphFidelity(
         num_texts=1000,
         label_agreement=0.995,
