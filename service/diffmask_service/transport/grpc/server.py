@@ -101,6 +101,7 @@ def build_server(
     Raises:
         StartError: A token file cannot be used.
     """
+    stopping = asyncio.Event() if stopping is None else stopping
     server = grpc.aio.server(
         # A call that is refused is logged and counted as well.
         interceptors=[
@@ -112,7 +113,7 @@ def build_server(
     explain_pb2_grpc.add_ExplainerServicer_to_server(  # type: ignore[no-untyped-call]
         ExplainerServicer(
             repository,
-            stopping=stopping or asyncio.Event(),
+            stopping=stopping,
             stream_window=settings.stream_window,
         ),
         server,
