@@ -7,6 +7,8 @@ while another thread encodes fails with "Already borrowed". Cutting long texts i
 therefore the work of a second instance that never does anything else.
 """
 
+from functools import cached_property
+
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
@@ -38,7 +40,6 @@ class TextTokenizer:
         # As in training.
         strategy = "only_second" if keeps_first else "longest_first"
         self._cutting.enable_truncation(max_tokens, strategy=strategy)
-        self._template_ids = _template_ids(self._whole)
 
     def tokenize(
         self, text: ModelInput, *, truncate: bool, where: str
@@ -132,6 +133,19 @@ class TextTokenizer:
             is_truncated=False,
         )
 
+    @cached_property
+    def _template_ids(self) -> tuple[int, ...]:
+        # What is left of nothing.
+        encodings = (self._whole.encode(""), self._whole.encode("", ""))
+        return tuple(
+            token_id
+            for encoding in encodings
+            for token_id, is_special in zip(
+                encoding.ids, encoding.special_tokens_mask, strict=True
+            )
+            if is_special
+        )
+
     def _spell(self, token_id: int, where: str) -> str:
         spelled = None
         # The library takes 32 bits without a sign.
@@ -143,17 +157,6 @@ class TextTokenizer:
                 " not; use the tokenizer that the model was trained with"
             )
         return spelled
-
-
-def _template_ids(tokenizer: Tokenizer) -> list[int]:
-    return [
-        token_id
-        for encoding in (tokenizer.encode(""), tokenizer.encode("", ""))
-        for token_id, is_special in zip(
-            encoding.ids, encoding.special_tokens_mask, strict=True
-        )
-        if is_special
-    ]
 
 
 def _load(definition: bytes) -> Tokenizer:
