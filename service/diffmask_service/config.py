@@ -130,6 +130,14 @@ class ServiceConfig:
         at_least=0.001,
         at_most=86_400.0,
     )
+    inline_tokens: int = _setting(
+        "A request of at most so many tokens, as its bytes tell, is tokenized and"
+        " decoded on the event loop. More saves changes of threads, and makes other"
+        " calls wait for the text work.",
+        default=512,
+        at_least=0,
+        at_most=65_536,
+    )
     late_factor: float = _setting(
         "Refuse a request at once when what waits in front of it is expected to take"
         " more than this many times the time it has left; 0 refuses none. Lower"
@@ -199,6 +207,7 @@ class ServiceConfig:
             queue_tokens=self.queue_tokens,
             default_deadline_seconds=self.default_deadline_seconds,
             max_deadline_seconds=self.max_deadline_seconds,
+            inline_tokens=self.inline_tokens,
             late_factor=self.late_factor,
             min_retry_seconds=self.min_retry_seconds,
             max_retry_seconds=self.max_retry_seconds,

@@ -10,6 +10,7 @@ line
 ├── NonFiniteError      a loss or a gradient is not a finite number
 ├── InfeasibleError     the probe did not converge; export needs an explicit flag
 ├── ParityError         the exported graph does not agree with PyTorch
+├── FidelityError       a graph of lower precision strays; export needs a flag
 └── MetricError         arrays that a metric is not defined on
 ```
 
@@ -48,6 +49,10 @@ class InfeasibleError(TrainingError):
 
 class ParityError(TrainingError):
     """The exported graph and PyTorch disagree by more than the tolerance."""
+
+
+class FidelityError(TrainingError):
+    """A graph of lower precision is not true enough to the fp32 graph."""
 
 
 class MetricError(TrainingError):

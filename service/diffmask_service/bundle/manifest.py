@@ -120,6 +120,7 @@ class Graph:
         file: Its file name.
         fused_attentions: Attention operators after fusion; 0 where none fused.
         fidelity: Against the fp32 graph; None for fp32 itself.
+        forced: Whether it was exported although it strays too far from the fp32 graph.
         accuracy: Of this graph on the report texts, in [0, 1]; None if not measured.
         macro_f1: Likewise.
         input_masks: This graph's own input masks, run through its `keep` input, one
@@ -129,6 +130,7 @@ class Graph:
     file: _FileName
     fused_attentions: Count
     fidelity: GraphFidelity | None = None
+    forced: bool = False
     accuracy: Share | None = None
     macro_f1: Share | None = None
     input_masks: tuple[StateReport, ...] = ()

@@ -91,6 +91,7 @@ class Batcher:
         self._num_idle = num_workers
         self._line = Line()
         self._numbers = itertools.count()
+        self._is_pump_due = False
         self._pace = Pace()
         self._num_failures = 0
         self._workers = ThreadPoolExecutor(num_workers, "diffmask-infer")
@@ -135,7 +136,9 @@ class Batcher:
         entry.future.add_done_callback(functools.partial(self._forget, entry, timer))
         self._line.add(entry)
         # Not at once: texts submitted in the same turn of the loop may share a run.
-        loop.call_soon(self._pump)
+        if not self._is_pump_due:
+            self._is_pump_due = True
+            loop.call_soon(self._pump)
         return entry.future
 
     def estimate_seconds(self, num_tokens: int) -> float:
@@ -172,6 +175,7 @@ class Batcher:
         self._line.discard(entry)
 
     def _pump(self) -> None:
+        self._is_pump_due = False
         while self._num_idle:
             group = self._next_group()
             if not group:

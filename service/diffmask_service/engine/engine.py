@@ -6,7 +6,7 @@ prediction and all gates of a text come from one and the same run of the graph.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -34,6 +34,7 @@ from diffmask_service.core.values import (
 from diffmask_service.engine.batcher import Batcher
 from diffmask_service.engine.budget import Permit, TokenBudget
 from diffmask_service.engine.door import Door, Turn
+from diffmask_service.engine.fanout import gather_or_cancel
 from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.lifecycle import Lifecycle
 from diffmask_service.engine.limits import EngineLimits, check_inputs, most_tokens
@@ -98,7 +99,7 @@ class Engine:
             counter=telemetry,
             clock=clock,
         )
-        # One thread for text work: it is short, and keeps the event loop free.
+        # One thread for longer text work, which keeps the event loop free.
         self._text_worker = ThreadPoolExecutor(1, "diffmask-text")
 
     @classmethod
@@ -244,10 +245,13 @@ class Engine:
                 )
             self._door.admit(turn, num_texts=len(inputs))
             runs = 1 + len(selection.verify_index)
-            permit = self._take(inputs, runs=runs)
+            num_tokens = self._most_tokens(inputs)
+            is_small = num_tokens <= self._limits.inline_tokens
+            permit = self._take(runs * num_tokens)
             try:
                 texts, seconds = await self._off_loop(
-                    lambda: self._tokenize(inputs, truncate=options.truncate)
+                    lambda: self._tokenize(inputs, truncate=options.truncate),
+                    is_small=is_small,
                 )
                 permit.settle(runs * sum(len(text.input_ids) for text in texts))
                 self._door.check_time(
@@ -259,19 +263,22 @@ class Engine:
                     selection,
                     turn,
                     tokenize_seconds=seconds,
+                    is_small=is_small,
                 )
             finally:
                 permit.release()
         finally:
             self._lifecycle.leave()
 
-    def _take(self, inputs: Sequence[ModelInput], *, runs: int) -> Permit:
+    def _most_tokens(self, inputs: Sequence[ModelInput]) -> int:
         # None that is answered has more than the model takes.
-        num_tokens = sum(
+        return sum(
             min(self._description.max_tokens, most_tokens(each)) for each in inputs
         )
+
+    def _take(self, num_tokens: int) -> Permit:
         try:
-            return self._budget.take(runs * num_tokens)
+            return self._budget.take(num_tokens)
         except OverloadedError:
             self._telemetry.reject("queue_full")
             raise
@@ -292,8 +299,9 @@ class Engine:
         turn: Turn,
         *,
         tokenize_seconds: float,
+        is_small: bool,
     ) -> Reply:
-        answered = await _all(
+        answered = await gather_or_cancel(
             [
                 self._run(*each, selection, turn)
                 for each in zip(inputs, texts, strict=True)
@@ -303,7 +311,8 @@ class Engine:
             lambda: [
                 self._decode(*each, is_left_out=each[2].selection is not selection)
                 for each in zip(inputs, texts, answered, strict=True)
-            ]
+            ],
+            is_small=is_small,
         )
         runs = [ran for each in answered for ran in (each.ran, *each.verified)]
         timings = Timings(
@@ -344,7 +353,7 @@ class Engine:
                 selection,
                 threshold=self._description.hard_mask_threshold,
             )
-        verified = await _all(
+        verified = await gather_or_cancel(
             [self._submit(replace(row, keep=m), ("logits",), turn) for m in masks]
         )
         return _Answered(
@@ -399,11 +408,16 @@ class Engine:
         self._telemetry.count_verifications(explanation)
         return explanation
 
-    async def _off_loop(self, work: Callable[[], _T]) -> tuple[_T, float]:
+    async def _off_loop(
+        self, work: Callable[[], _T], *, is_small: bool
+    ) -> tuple[_T, float]:
         def timed() -> tuple[_T, float]:
             began = self._clock()
             return work(), self._clock() - began
 
+        # A change of threads and back costs more than a short text takes.
+        if is_small:
+            return timed()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._text_worker, timed)
 
@@ -412,13 +426,3 @@ def _choose_policy(loaded: Loaded, limits: EngineLimits) -> BatchPolicy:
     if loaded.session.device == "cuda":
         return PaddedBatches(max_batch_tokens=limits.max_batch_tokens)
     return UnpaddedBatches(max_group_tokens=loaded.max_group_tokens)
-
-
-async def _all(awaitables: Sequence[Awaitable[_T]]) -> list[_T]:
-    # When one fails, the others are of no more use: they leave the queue.
-    futures = [asyncio.ensure_future(each) for each in awaitables]
-    try:
-        return await asyncio.gather(*futures)
-    finally:
-        for future in futures:
-            future.cancel()

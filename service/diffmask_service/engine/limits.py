@@ -28,6 +28,8 @@ class EngineLimits:
         default_deadline_seconds: Time that a request without a deadline gets, > 0.
         max_deadline_seconds: Most time that any request gets, however late its
             deadline, > 0.
+        inline_tokens: A request of at most so many tokens, as its bytes tell, is
+            tokenized and decoded on the event loop, >= 0.
         late_factor: A request is refused at the door when what waits in front of it
             will take more than this many times the time that it has left, >= 0; 0
             refuses none.
@@ -46,6 +48,7 @@ class EngineLimits:
     queue_tokens: int = 65_536
     default_deadline_seconds: float = 10.0
     max_deadline_seconds: float = 3600.0
+    inline_tokens: int = 512
     late_factor: float = 1.5
     min_retry_seconds: float = 0.05
     max_retry_seconds: float = 5.0

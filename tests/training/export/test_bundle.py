@@ -12,6 +12,8 @@ import torch
 from diffmask_service.app import open_engine
 from diffmask_service.bundle import read_bundle
 from diffmask_service.core.values import ExplainOptions, TextInput
+from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.session import Session
 from diffmask_service.errors import BundleError
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
@@ -19,7 +21,7 @@ from diffmask_training.cli import main
 from diffmask_training.config import ExportConfig, VerifyConfig
 from diffmask_training.errors import CheckpointError, InfeasibleError, ParityError
 from diffmask_training.export.rederive import verify_bundle
-from diffmask_training.export.verify import LENGTHS
+from diffmask_training.export.verify import LENGTHS, is_faithful
 from diffmask_training.export.write import build_module, export
 from tests.support.checkpoint import write_checkpoint, write_texts
 from tests.support.replies import labelled
@@ -52,7 +54,7 @@ def config(fitted: Path) -> ExportConfig:
         probes=fitted / "probes",
         bundle=fitted / "bundle",
         id="tiny",
-        precisions=("fp32", "w8"),
+        precisions=("fp32", "w8", "int8"),
         force=True,
     )
 
@@ -108,6 +110,72 @@ def test_service_gives_what_pytorch_gives(
             assert np.abs(found - expected.numpy()).max() <= 1e-5
 
 
+async def test_an_8_bit_answer_is_the_same_alone_and_with_hostile_mates(
+    bundle_directory: Path,
+) -> None:
+    texts = ("good film .", "the plot is dull and it was awful", "bad film .")
+    # Words that the model never learnt to read scale activations as they like.
+    hostile = ("zzz " * 40, "good " * 100, "awful film .")
+    engine = open_engine(bundle_directory, precision="int8")
+
+    async def answers(*asked: str) -> dict[str, bytes]:
+        inputs = [TextInput(text=text) for text in asked]
+        reply = await engine.explain(inputs, ExplainOptions())
+        return {
+            text: b"".join(
+                part.tobytes()
+                for part in (
+                    labelled(each.prediction).logits,
+                    each.input_gates,
+                    each.hidden_gates,
+                )
+                if part is not None
+            )
+            for text, each in zip(asked, reply.explanations, strict=True)
+        }
+
+    try:
+        alone = {text: (await answers(text))[text] for text in texts}
+        together = await answers(*texts, *hostile)
+        reordered = await answers(*hostile, *texts[::-1])
+        at_once = await asyncio.gather(*(answers(each) for each in (*hostile, *texts)))
+    finally:
+        engine.close()
+    for text in texts:
+        assert together[text] == reordered[text] == alone[text]
+        assert at_once[len(hostile) + texts.index(text)][text] == alone[text]
+
+
+def test_the_8_bit_graph_answers_differently_in_one_run_with_others(
+    bundle_directory: Path,
+) -> None:
+    # What the test above would not see if the engine let texts share a run.
+    bundle = read_bundle(bundle_directory)
+    session = Session(
+        bundle.graph("int8"), inputs=bundle.manifest.inputs, name="int8", device="cpu"
+    )
+    rows = [
+        Row(input_ids=np.arange(9) + start, token_type_ids=np.zeros(9, dtype=np.int64))
+        for start in (5, 12)
+    ]
+    alone = session.run(rows[:1], fetches=("logits",)).logits[0]
+    together = session.run(rows, fetches=("logits",)).logits[0]
+    assert (alone != together).any()
+
+
+def test_a_forced_graph_says_whether_it_strays(
+    config: ExportConfig, tmp_path: Path
+) -> None:
+    wanted = dataclasses.replace(
+        config, precisions=("int8",), default_graph="int8", bundle=tmp_path / "b"
+    )
+    bundle = export(wanted)
+    graph = bundle.manifest.graphs["int8"]
+    assert graph.fidelity is not None
+    assert graph.forced is not is_faithful(graph.fidelity)
+    assert bundle.selftest.tolerance == 0.5
+
+
 def test_verify_passes_on_what_it_was_made_from(
     bundle_directory: Path, config: ExportConfig
 ) -> None:
@@ -115,7 +183,7 @@ def test_verify_passes_on_what_it_was_made_from(
         checkpoint=config.checkpoint, probes=config.probes, bundle=bundle_directory
     )
     lines = list(verify_bundle(settings))
-    assert sum("derived again" in line for line in lines) == 2
+    assert sum("derived again" in line for line in lines) == 3
 
 
 def test_verify_refuses_another_classifier(

@@ -1,10 +1,16 @@
+import dataclasses
+import math
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from diffmask_service.bundle import GraphFidelity
+from diffmask_training.errors import FidelityError
 from diffmask_training.export.precision import store_weights_in_8_bits
+from diffmask_training.export.verify import check_fidelity
 
 ROWS, COLUMNS = 300, 300
 
@@ -89,3 +95,35 @@ def test_original_graph_is_left_alone() -> None:
     before = model.SerializeToString(deterministic=True)
     store_weights_in_8_bits(model)
     assert model.SerializeToString(deterministic=True) == before
+
+
+def _fidelity(**changes: float) -> GraphFidelity:
+    faithful = GraphFidelity(
+        num_texts=1000,
+        label_agreement=0.995,
+        input_gate_rank_correlation=0.99,
+        hidden_gate_rank_correlation=0.99,
+        max_gate_difference=1.0,
+        max_logit_difference=1.0,
+    )
+    return dataclasses.replace(faithful, **changes)
+
+
+def test_a_graph_at_the_bar_passes() -> None:
+    check_fidelity("int8", _fidelity())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label_agreement": 0.994},
+        {"input_gate_rank_correlation": 0.989},
+        {"hidden_gate_rank_correlation": 0.989},
+        {"hidden_gate_rank_correlation": math.nan},
+    ],
+)
+def test_a_graph_that_strays_is_refused_with_its_figures(
+    changes: dict[str, float],
+) -> None:
+    with pytest.raises(FidelityError, match=r"int8 graph strays.*99\.5% are asked for"):
+        check_fidelity("int8", _fidelity(**changes))

@@ -146,6 +146,11 @@ def _graph(precision: str, graph: Graph) -> str:
             f" difference {fidelity.max_gate_difference:.3f}, largest logit difference"
             f" {fidelity.max_logit_difference:.3f}."
         )
+    if graph.forced:
+        text += (
+            " **It is not true enough to the fp32 graph, and was exported all the same"
+            " with `--force`.**"
+        )
     if graph.input_masks:
         states = graph.input_masks
         masked = 1 - sum(s.kept_share for s in states) / len(states)

@@ -42,6 +42,7 @@ def describe_graph(
     fitted: FittedProbe,
     *,
     fidelity: GraphFidelity | None,
+    forced: bool,
     fused: int,
 ) -> Graph:
     """Describe one graph of the bundle.
@@ -51,12 +52,14 @@ def describe_graph(
         figures: Its own input masks on the test texts.
         fitted: The input probe.
         fidelity: How true it is to the fp32 graph; None for that one.
+        forced: Whether it was exported although it is not true enough.
         fused: Attention operators after fusion.
     """
     return Graph(
         file=f"model.{precision}.onnx",
         fused_attentions=fused,
         fidelity=fidelity,
+        forced=forced,
         accuracy=figures.accuracy,
         macro_f1=figures.macro_f1,
         input_masks=_state_reports(figures, fitted),

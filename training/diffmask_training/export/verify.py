@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from diffmask_service.bundle import GraphFidelity, Parity
 from diffmask_training.batches import Encoding, collate
-from diffmask_training.errors import ParityError
+from diffmask_training.errors import FidelityError, ParityError
 from diffmask_training.export.graph import FusedModule
 from diffmask_training.runtime import GraphOutputs, GraphRuntime, joined
 from diffmask_training.tasks import Task
 
 LENGTHS = (3, 4, 17, 128, 512)
 TOLERANCE = 1e-5
+# What a graph of lower precision must keep of the fp32 one.
+MIN_RANK_CORRELATION = 0.99
+MIN_LABEL_AGREEMENT = 0.995
 # Positions that a mask hides, of twelve.
 _HIDDEN = {"right": range(7, 12), "left": range(5), "scattered": (2, 5, 8)}
 
@@ -158,6 +161,45 @@ def compare_graphs(
         ),
         max_logit_difference=float(np.abs(logits[0] - logits[1]).max()),
     )
+
+
+def is_faithful(fidelity: GraphFidelity) -> bool:
+    """Return whether a graph of lower precision is true enough to the fp32 graph.
+
+    Args:
+        fidelity: How true it is.
+    """
+    ranks = (
+        fidelity.input_gate_rank_correlation,
+        fidelity.hidden_gate_rank_correlation,
+    )
+    # Written so that NaN, the correlation of constant gates, fails as well.
+    return (
+        all(rank >= MIN_RANK_CORRELATION for rank in ranks)
+        and fidelity.label_agreement >= MIN_LABEL_AGREEMENT
+    )
+
+
+def check_fidelity(precision: str, fidelity: GraphFidelity) -> None:
+    """Refuse a graph that is not true enough to the fp32 graph.
+
+    Args:
+        precision: Which graph.
+        fidelity: How true it is.
+
+    Raises:
+        FidelityError: It strays too far.
+    """
+    if not is_faithful(fidelity):
+        raise FidelityError(
+            f"the {precision} graph strays from the fp32 graph: labels agree on"
+            f" {fidelity.label_agreement:.2%} of texts (at least"
+            f" {MIN_LABEL_AGREEMENT:.1%} are asked for), rank correlation is"
+            f" {fidelity.input_gate_rank_correlation:.4f} of input gates and"
+            f" {fidelity.hidden_gate_rank_correlation:.4f} of hidden gates (at least"
+            f" {MIN_RANK_CORRELATION}); leave it out, or export it all the same with"
+            " --force, which the manifest then says"
+        )
 
 
 @torch.no_grad()

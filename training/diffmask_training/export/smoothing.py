@@ -1,0 +1,124 @@
+"""Which channels to multiply by what before a product of 8-bit numbers.
+
+For every product several sets of multipliers are tried on real texts, each against the
+float32 product; the best is taken if it is worth the time.
+
+Source:
+    Xiao et al. 2023, "SmoothQuant", equation 4, for their form. There one
+    exponent serves a whole model; here it is chosen for each product by the error that
+    it leaves, as one exponent never fitted all (table in `int8.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper
+
+from diffmask_training.batches import Encoding
+from diffmask_training.export.int8 import (
+    LEVELS,
+    channel_scale,
+    is_reducible,
+    join_constants,
+    tensors_of,
+)
+
+_EXPONENTS = (0.5, 0.6, 0.7, 0.8, 0.9)
+# Smoothing that leaves more than this share of the error is not worth its time.
+_WORTH = 0.8
+_Values = Sequence[NDArray[np.float32]]
+
+
+def find_multipliers(
+    model: ModelProto, texts: Sequence[Encoding]
+) -> dict[str, NDArray[np.float32]]:
+    """Return the multipliers of each product that is the better for them.
+
+    Args:
+        model: The float32 graph, its attention fused.
+        texts: Real texts, none of those that the result is judged on.
+
+    Returns:
+        By the name of the product's output `[in]`.
+    """
+    plain = join_constants(model)
+    weights = tensors_of(plain)
+    products = [node for node in plain.graph.node if is_reducible(node, weights)]
+    values = _run(plain, list(dict.fromkeys(n.input[0] for n in products)), texts)
+    found = {
+        node.output[0]: _best(values[node.input[0]], weights[node.input[1]])
+        for node in products
+    }
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def _best(values: _Values, weight: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    largest = np.max([np.abs(value).max(axis=0) for value in values], axis=0)
+    candidates = [_multipliers(largest, weight, exponent) for exponent in _EXPONENTS]
+    errors = [_error(values, weight, each) for each in candidates]
+    best = int(np.argmin(errors))
+    plain = _error(values, weight, np.ones_like(largest))
+    return candidates[best] if errors[best] < _WORTH * plain else None
+
+
+def _multipliers(
+    largest: NDArray[np.float32], weight: NDArray[np.float32], exponent: float
+) -> NDArray[np.float32]:
+    of_weight = np.log(np.maximum(np.abs(weight).max(axis=1), 1e-5))
+    of_values = np.log(np.maximum(largest, 1e-5))
+    logarithm = exponent * of_values - (1 - exponent) * of_weight
+    return np.exp(logarithm.mean() - logarithm).astype(np.float32)
+
+
+def _error(
+    values: _Values, weight: NDArray[np.float32], multiplier: NDArray[np.float32]
+) -> float:
+    smoothed = weight / multiplier[:, np.newaxis]
+    scale = channel_scale(smoothed)
+    restored = np.clip(np.rint(smoothed / scale), -LEVELS, LEVELS) * scale
+    return sum(
+        float(np.square(_rounded(value * multiplier) @ restored - value @ weight).sum())
+        for value in values
+    )
+
+
+def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    # As ONNX Runtime does it: 256 levels from the least to the largest value of a run,
+    # zero among them.
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    step = np.float32((high - low) / 255 or 1.0)
+    zero = np.rint(-low / step)
+    codes = np.clip(np.rint(values / step) + zero, 0, 255)
+    return np.asarray((codes - zero) * step, dtype=np.float32)
+
+
+def _run(
+    model: ModelProto, names: Sequence[str], texts: Sequence[Encoding]
+) -> Mapping[str, _Values]:
+    # For each value `[tokens, in]` of every text.
+    tapped = ModelProto()
+    tapped.CopyFrom(model)
+    tapped.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        tapped.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    taken = {value.name for value in session.get_inputs()}
+    values: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    for text in texts:
+        ids = np.array([text.input_ids], dtype=np.int64)
+        feeds = {
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids),
+            "token_type_ids": np.array([text.token_type_ids], dtype=np.int64),
+            "keep": np.ones(ids.shape, dtype=np.float32),
+        }
+        given = {name: feeds[name] for name in taken}
+        for name, value in zip(names, session.run(names, given), strict=True):
+            values[name].append(value.reshape(-1, value.shape[-1]))
+    return values
