@@ -7,6 +7,8 @@ while another thread encodes fails with "Already borrowed". Cutting long texts i
 therefore the work of a second instance that never does anything else.
 """
 
+from functools import cached_property
+
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
@@ -43,12 +45,6 @@ class TextTokenizer:
         # As in training.
         strategy = "only_second" if keeps_first else "longest_first"
         self._cutting.enable_truncation(max_tokens, strategy=strategy)
-        try:
-            self._template_ids = _template_ids(self._whole)
-        except InferenceError as error:
-            raise BundleError(
-                f"tokenizer.json: {error}, an empty one; export the bundle again"
-            ) from error
 
     @property
     def max_id(self) -> int:
@@ -148,6 +144,19 @@ class TextTokenizer:
             is_truncated=False,
         )
 
+    @cached_property
+    def _template_ids(self) -> tuple[int, ...]:
+        # What is left of nothing.
+        encodings = (self._whole.encode(""), self._whole.encode("", ""))
+        return tuple(
+            token_id
+            for encoding in encodings
+            for token_id, is_special in zip(
+                encoding.ids, encoding.special_tokens_mask, strict=True
+            )
+            if is_special
+        )
+
     def _spell(self, token_id: int, where: str) -> str:
         spelled = None
         # The library takes 32 bits without a sign.
@@ -159,17 +168,6 @@ class TextTokenizer:
                 " not; use the tokenizer that the model was trained with"
             )
         return spelled
-
-
-def _template_ids(tokenizer: Tokenizer) -> list[int]:
-    return [
-        token_id
-        for encoding in (_encode(tokenizer, ""), _encode(tokenizer, "", ""))
-        for token_id, is_special in zip(
-            encoding.ids, encoding.special_tokens_mask, strict=True
-        )
-        if is_special
-    ]
 
 
 def _load(definition: bytes) -> Tokenizer:

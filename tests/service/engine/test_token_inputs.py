@@ -17,6 +17,7 @@ from diffmask_service.core.values import (
     TokenInput,
 )
 from diffmask_service.engine import Engine
+from diffmask_service.engine.tokenizer import TextTokenizer
 from diffmask_service.errors import (
     InputTooLong,
     InvalidInput,
@@ -24,6 +25,7 @@ from diffmask_service.errors import (
 )
 from tests.support.replies import labelled
 from tests.support.tiny import TOKENS, write_tiny_span_bundle
+from tests.support.vocabularies import VOCABULARIES
 
 FUNNY = ("[CLS]", "a", "fun", "##ny", "movie", "[SEP]")
 PAIR = ("[CLS]", "fun", "[SEP]", "good", "movie", "[SEP]")
@@ -127,6 +129,21 @@ async def test_a_second_text_of_special_tokens_only_is_refused(
     asked = tokens(("[CLS]", "a", "[SEP]", "[SEP]"), (0, 0, 0, 1))
     with pytest.raises(InvalidInput, match="special tokens only"):
         await explain_one(pair_engine, asked)
+
+
+@pytest.mark.parametrize("kind", VOCABULARIES)
+def test_tokens_of_every_vocabulary_are_what_its_tokenizer_made(kind: str) -> None:
+    tokenizer = TextTokenizer(VOCABULARIES[kind], max_tokens=99)
+    pair = TextInput(text="A funny movie", text_pair="naïve words <mask> 😀")
+    made = tokenizer.tokenize(pair, truncate=False, where="it")
+    asked = TokenInput(input_ids=made.input_ids, token_type_ids=made.segments)
+    found = tokenizer.look_up(asked, where="it")
+    assert found.texts == made.texts
+    assert (found.input_ids == made.input_ids).all()
+    assert (found.segments == made.segments).all()
+    # A token that is special but not of the template is the text's own.
+    assert (found.is_special == made.is_special).all()
+    assert ((found.word_index == -1) == made.is_special).all()
 
 
 async def test_what_was_done_is_counted(engine: Engine) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from diffmask_service.core.statistics import ModelStatistics, Total
 from diffmask_service.core.values import ModelDescription, ModelIdentity
 from diffmask_service.wire.inference import messages as pb
+from diffmask_service.wire.inference.answers import Output
 from diffmask_service.wire.inference.inputs import inputs_of
-from diffmask_service.wire.inference.outputs import Output, outputs_of
+from diffmask_service.wire.inference.outputs import outputs_of
 from diffmask_service.wire.inference.tensors import Datatype
 
 # The protocol's registered name for ONNX models that ONNX Runtime runs.

@@ -9,8 +9,9 @@ from diffmask_service.core.values import (
     Reply,
 )
 from diffmask_service.wire.inference import messages as pb
+from diffmask_service.wire.inference.answers import Answers
 from diffmask_service.wire.inference.axes import Axis, padded
-from diffmask_service.wire.inference.outputs import Answers, units_of
+from diffmask_service.wire.inference.explanations import units_of
 from diffmask_service.wire.inference.requests import InferCall, Wanted
 from diffmask_service.wire.inference.tensors import (
     Array,

@@ -16,9 +16,10 @@ from diffmask_service.core.values import (
 )
 from diffmask_service.errors import InvalidInput, shown_name
 from diffmask_service.wire.inference import messages as pb
+from diffmask_service.wire.inference.answers import Output
 from diffmask_service.wire.inference.axes import Axis
 from diffmask_service.wire.inference.inputs import read_inputs
-from diffmask_service.wire.inference.outputs import Output, outputs_of
+from diffmask_service.wire.inference.outputs import outputs_of
 from diffmask_service.wire.inference.parameters import (
     Parameters,
     flag,
