@@ -13,6 +13,7 @@ independently: a caller who sends the same one again and again is seen as a shif
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ class Window:
 
 
 class DriftMonitor:
-    """Watches one model; called from one thread.
+    """Watches one model; callable from several threads.
 
     Args:
         series: Makes the gauges.
@@ -127,6 +128,7 @@ class DriftMonitor:
             for kind, histograms in references.items()
         }
         self._threshold = threshold
+        self._lock = Lock()
 
     def add(self, kind: GateKind, gates: Float32Array, *, label_index: int) -> None:
         """Take note of one text.
@@ -138,7 +140,8 @@ class DriftMonitor:
         """
         if kind in self._kinds:
             figures = gate_figures(gates, threshold=self._threshold)
-            self._kinds[kind].add(figures, label_index)
+            with self._lock:
+                self._kinds[kind].add(figures, label_index)
 
 
 class _Kind:
