@@ -24,9 +24,19 @@ from diffmask_training.splits import read_splits
 from diffmask_training.trainer import Trainer
 
 _STATISTICS_TEXTS = 512
-# Where things lie does not matter to a fit, what lies there is compared by digest.
+# Where and how things are kept does not matter to a fit; what is kept there is compared
+# by digest.
 _PLACES = frozenset(
-    {"data", "train", "validation", "test", "checkpoint", "probes", "resume"}
+    {
+        "data",
+        "train",
+        "validation",
+        "test",
+        "checkpoint",
+        "probes",
+        "resume",
+        "max_held_bytes",
+    }
 )
 
 
@@ -104,8 +114,9 @@ def _read(config: FitConfig, classifier: Classifier) -> Texts:
     validation = _encoded(splits.validation, config, classifier)
     if config.validation_texts:
         generator = torch.Generator().manual_seed(config.split_seed)
-        order = torch.randperm(len(validation), generator=generator).tolist()
-        validation = [validation[index] for index in order[: config.validation_texts]]
+        order = torch.randperm(len(validation), generator=generator)
+        chosen = order[: config.validation_texts].tolist()
+        validation = [validation[index] for index in chosen]
     return Texts(train=train, validation=validation)
 
 

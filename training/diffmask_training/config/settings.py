@@ -6,7 +6,7 @@ from typing import Literal
 
 from diffmask_training.config.checks import refuse
 from diffmask_training.errors import ConfigError
-from diffmask_training.records import Columns
+from diffmask_training.records import MAX_HELD_BYTES, Columns
 
 Precision = Literal["fp32", "bf16"]
 
@@ -32,6 +32,9 @@ class DataConfig:
             for which accuracy and F1 are not reported.
         max_train_tokens: Texts are cut to this while training and evaluating, tokens.
         split_seed: Chooses the texts that are set aside.
+        max_held_bytes: Data files of rows up to this size are held in memory. Of larger
+            ones a text is read and tokenised whenever its turn comes, and memory holds
+            no more than a batch of them; 0 for every file.
     """
 
     data: Path = Path()
@@ -43,6 +46,7 @@ class DataConfig:
     label_column: str = "label"
     max_train_tokens: int = 128
     split_seed: int = 0
+    max_held_bytes: int = MAX_HELD_BYTES
 
     def columns(self) -> Columns:
         """Return the column names as the record reader takes them."""

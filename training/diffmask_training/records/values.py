@@ -66,3 +66,9 @@ class Columns:
     text: str = "text"
     text_pair: str = ""
     label: str = "label"
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a file must have."""
+        named = (self.text, self.text_pair, self.label)
+        return tuple(name for name in named if name)
