@@ -92,7 +92,9 @@ def run_evaluate(config: EvaluateConfig) -> int:
     console = Console()
     if config.bundle is not None:
         return _evaluate_bundle(config, config.bundle, console)
-    classifier = load_classifier(config.checkpoint)
+    classifier = load_classifier(
+        config.checkpoint, no_answer_threshold=config.no_answer_threshold
+    )
     splits = read_splits(config, classifier.labels, task=classifier.encoder.task.name)
     fitted = {kind: load_probe(config.probes, kind) for kind in _KINDS}
 

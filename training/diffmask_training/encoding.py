@@ -28,7 +28,8 @@ def encode(
 
     Raises:
         DataError: A text has no second one though the task needs it, or the other way
-            round, or a question alone is longer than the limit.
+            round, a question alone is longer than the limit, or the task has no use for
+            a record.
     """
     has_pairs = any(record.text_pair is not None for record in records)
     if task.pairs == "needed" and not all(record.text_pair for record in records):
@@ -61,7 +62,11 @@ def encoding_of(record: Record, tokens: Tokens, *, task: Task) -> Encoding:
         record: The record.
         tokens: What the tokenizer made of it.
         task: What the model predicts.
+
+    Raises:
+        DataError: The task has no use for the record.
     """
+    task.check(record)
     source = record.text if record.text_pair is None else record.text_pair
     return Encoding(
         input_ids=tuple(tokens.ids),

@@ -22,6 +22,7 @@ from diffmask_training.records import Record
 from diffmask_training.sharing import Processes
 from diffmask_training.splits import read_splits
 from diffmask_training.trainer import Trainer
+from diffmask_training.windows import Windows
 
 _STATISTICS_TEXTS = 512
 # Where and how things are kept does not matter to a fit; what is kept there is compared
@@ -82,7 +83,9 @@ def prepare(config: FitConfig, processes: Processes) -> Prepared:
         DataError: A data file is missing or malformed.
         CheckpointError: The classifier cannot be used.
     """
-    classifier = load_classifier(config.checkpoint)
+    classifier = load_classifier(
+        config.checkpoint, no_answer_threshold=config.no_answer_threshold
+    )
     classifier.encoder.to(processes.device)
     texts = _read(config, classifier)
     classifier.encoder.measure(
@@ -131,6 +134,13 @@ def _encoded(
         _refuse_empty(record, encoding)
         return encoding
 
+    if config.window_overlap:
+        return Windows(
+            tokenizer=classifier.tokenizer,
+            task=task,
+            max_tokens=longest,
+            overlap=config.window_overlap,
+        ).of_all(records)
     if isinstance(records, MadeWhenAsked):
         return MadeWhenAsked(records, encoded)
     encodings = encode(records, classifier.tokenizer, longest, task=task)

@@ -30,7 +30,7 @@ from diffmask_service.bundle.training_report import (
     ProbeReport,
     StateReport,
 )
-from diffmask_service.core.spans import best_span
+from diffmask_service.core.spans import best_span, find_answer
 
 __all__ = [
     "Bundle",
@@ -53,6 +53,7 @@ __all__ = [
     "check_graph",
     "check_target",
     "cut_graph",
+    "find_answer",
     "prediction_outputs",
     "read_bundle",
     "write_bundle",

@@ -219,6 +219,8 @@ class Manifest:
         scores: The task's own figures of the unmasked model, by name.
         value: What counts as near, for a value; None for other tasks.
         max_answer_tokens: Longest answer to a question, tokens; other tasks have none.
+        no_answer_threshold: What no answer to a question must score over the best one,
+            logits; None where every question has one.
         reference: Reference distributions by kind of gate.
         provenance: Where it came from.
         files: Digest of every other file of the bundle, by name.
@@ -243,6 +245,7 @@ class Manifest:
     scores: Mapping[str, float] = field(default_factory=dict)
     value: ValueDefinition | None = None
     max_answer_tokens: Annotated[int, msgspec.Meta(ge=1)] = 30
+    no_answer_threshold: float | None = None
     reference: Mapping[Literal["input", "hidden"], ReferenceDistribution]
     provenance: Provenance
     files: Mapping[_FileName, File] = field(default_factory=dict)

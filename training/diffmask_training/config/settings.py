@@ -30,6 +30,9 @@ class DataConfig:
         label_column: Column of the label: its name or its index, a list of either, a
             number, the tags of the words, or the answers; empty for unlabelled data,
             for which accuracy and F1 are not reported.
+        no_answer_threshold: Questions may have no answer: said where the first token, a
+            special one, scores more than the best span by over this, logits. Without
+            one, every question has an answer.
         max_train_tokens: Texts are cut to this while training and evaluating, tokens.
         split_seed: Chooses the texts that are set aside.
         max_held_bytes: Data files of rows up to this size are held in memory. Of larger
@@ -44,6 +47,7 @@ class DataConfig:
     text_column: str = "text"
     pair_column: str = ""
     label_column: str = "label"
+    no_answer_threshold: float | None = None
     max_train_tokens: int = 128
     split_seed: int = 0
     max_held_bytes: int = MAX_HELD_BYTES

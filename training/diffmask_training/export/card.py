@@ -57,9 +57,10 @@ def _task(manifest: Manifest) -> str:
         case "token_classification":
             return f"for each word one of the labels {labels}"
         case "question_answering":
+            none = ", or none" if manifest.no_answer_threshold is not None else ""
             return (
                 "an answer to a question, cut out of a context, of up to"
-                f" {manifest.max_answer_tokens} tokens"
+                f" {manifest.max_answer_tokens} tokens{none}"
             )
         case "regression":
             tolerance = 0.0 if manifest.value is None else manifest.value.tolerance

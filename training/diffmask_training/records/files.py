@@ -50,7 +50,8 @@ def read_records(
     - regression: a number;
     - token classification: a list with the label of each word, the text column being
       the list of words; in a delimited file both with blanks between;
-    - question answering: a list of answers, each with `text` and `answer_start`.
+    - question answering: a list of answers, each with `text` and `answer_start`, empty
+      where the context does not answer.
 
     Args:
         path: The file.

@@ -31,7 +31,8 @@ class Answer:
 
 
 # Index into the label list; all indices that hold; a value; the label of each word; the
-# right answers. Which of them is the task's choice.
+# right answers, none for a question that its context does not answer. Which of them is
+# the task's choice.
 Label: TypeAlias = (
     int | float | frozenset[int] | tuple[WordTag, ...] | tuple[Answer, ...]
 )

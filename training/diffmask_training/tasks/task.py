@@ -16,6 +16,7 @@ from transformers import PreTrainedConfig
 from diffmask_service.bundle import TaskName, ValueDefinition
 from diffmask_training.batches import Encoding
 from diffmask_training.errors import MetricError
+from diffmask_training.records import Record
 
 PredictionT = TypeVar("PredictionT")
 
@@ -106,6 +107,29 @@ class TaskOf(ABC, Generic[PredictionT]):
         """
         del max_answer_tokens
         return self
+
+    def with_no_answer(self, threshold: float | None) -> Self:
+        """Return the task with questions that may have no answer, if it has any.
+
+        Args:
+            threshold: What no answer must score over the best one, logits; None where
+                every question has one.
+        """
+        del threshold
+        return self
+
+    @property
+    def may_have_no_answer(self) -> bool:
+        """Whether a question may have no answer."""
+        return False
+
+    def check(self, record: Record) -> None:
+        """Refuse a record that the task as it is set has no use for.
+
+        Raises:
+            DataError: It is one.
+        """
+        del record
 
     @abstractmethod
     def divergence(
