@@ -126,6 +126,7 @@ def evaluate_bundle(bundle: Bundle, config: DataConfig) -> Figures:
     task = (
         task_named(manifest.task)
         .with_value(manifest.value)
+        .with_labels(manifest.labels)
         .with_longest_answer(manifest.max_answer_tokens)
         .with_no_answer(manifest.no_answer_threshold)
     )

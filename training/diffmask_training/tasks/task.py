@@ -99,6 +99,15 @@ class TaskOf(ABC, Generic[PredictionT]):
         del value
         return self
 
+    def with_labels(self, labels: Sequence[str]) -> Self:
+        """Return the task with the names of its labels, if its figures need them.
+
+        Args:
+            labels: Label names in index order.
+        """
+        del labels
+        return self
+
     def with_longest_answer(self, max_answer_tokens: int) -> Self:
         """Return the task with a limit on the length of its answers, if it has any.
 
