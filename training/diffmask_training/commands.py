@@ -50,12 +50,12 @@ _KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
 
 
 def run_finetune(config: FinetuneConfig) -> int:
-    """Fine-tune and print accuracy and F1."""
-    figures = finetune(config)
-    console = Console()
-    console.print(
-        f"accuracy {figures['accuracy']:.4f}, macro F1 {figures['macro_f1']:.4f} on"
-        f" {config.test or 'texts set aside'}; written to {config.checkpoint}"
+    """Fine-tune and print how good it is."""
+    found = finetune(config)
+    figures = ", ".join(f"{k.replace('_', ' ')} {v:.4f}" for k, v in found.items())
+    Console().print(
+        f"{figures} on {config.test or 'texts set aside'}; written to"
+        f" {config.checkpoint}"
     )
     return 0
 

@@ -12,10 +12,8 @@ import torch
 from diffmask_training.batches import Encoding, TensorBatch, sorted_batches
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig
-from diffmask_training.encoding import encode
-from diffmask_training.errors import DataError
+from diffmask_training.encoding import encode_each
 from diffmask_training.initialisation import initialise
-from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.margin import Outputs, describe_outputs, margin_of
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.records import Record
@@ -128,12 +126,6 @@ def _encoded(
 ) -> Sequence[Encoding]:
     longest = min(config.max_train_tokens, classifier.encoder.max_tokens)
     task = classifier.encoder.task
-
-    def encoded(record: Record) -> Encoding:
-        (encoding,) = encode([record], classifier.tokenizer, longest, task=task)
-        _refuse_empty(record, encoding)
-        return encoding
-
     if config.window_overlap:
         return Windows(
             tokenizer=classifier.tokenizer,
@@ -141,20 +133,7 @@ def _encoded(
             max_tokens=longest,
             overlap=config.window_overlap,
         ).of_all(records)
-    if isinstance(records, MadeWhenAsked):
-        return MadeWhenAsked(records, encoded)
-    encodings = encode(records, classifier.tokenizer, longest, task=task)
-    for record, encoding in zip(records, encodings, strict=True):
-        _refuse_empty(record, encoding)
-    return encodings
-
-
-def _refuse_empty(record: Record, encoding: Encoding) -> None:
-    if not encoding.input_ids:
-        raise DataError(
-            f"the tokenizer finds no token in the text {record.text!r}; leave it out,"
-            " or use a tokenizer that adds special tokens"
-        )
+    return encode_each(records, classifier.tokenizer, longest, task=task)
 
 
 def _trainer(

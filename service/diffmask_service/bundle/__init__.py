@@ -30,9 +30,10 @@ from diffmask_service.bundle.training_report import (
     ProbeReport,
     StateReport,
 )
-from diffmask_service.core.spans import best_span, find_answer
+from diffmask_service.core.spans import NO_ANSWER_TOKEN, find_answer
 
 __all__ = [
+    "NO_ANSWER_TOKEN",
     "Bundle",
     "FitVerdict",
     "GateDefinition",
@@ -49,7 +50,6 @@ __all__ = [
     "StateReport",
     "TaskName",
     "ValueDefinition",
-    "best_span",
     "check_graph",
     "check_target",
     "cut_graph",

@@ -33,9 +33,7 @@ _TASK_BY_NAME: Mapping[TaskName, Task] = {
     "question_answering": QuestionAnswering(),
 }
 _TASK_BY_PROBLEM: Mapping[str, TaskName] = {
-    "single_label_classification": "text_classification",
-    "multi_label_classification": "multi_label_classification",
-    "regression": "regression",
+    task.problem: name for name, task in _TASK_BY_NAME.items() if task.problem
 }
 
 

@@ -14,7 +14,7 @@ from tokenizers import Encoding as Tokens
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from diffmask_service.bundle import TaskName, find_answer
+from diffmask_service.bundle import NO_ANSWER_TOKEN, TaskName, find_answer
 from diffmask_training.batches import Encoding
 from diffmask_training.errors import DataError
 from diffmask_training.records import Record
@@ -61,6 +61,7 @@ class QuestionAnswering(TaskOf[Span | None]):
     name: ClassVar[TaskName] = "question_answering"
     pairs = "needed"
     truncation = "only_second"
+    head = "ForQuestionAnswering"
     max_answer_tokens: int = 30
     no_answer_threshold: float | None = None
 
@@ -106,6 +107,25 @@ class QuestionAnswering(TaskOf[Span | None]):
         return tuple(
             i for i, (part, flag) in enumerate(pairs) if part == 1 and not flag
         )
+
+    def targets(self, text: Encoding, labels: Sequence[str]) -> dict[str, Any]:
+        """Return first and last token of the first right answer.
+
+        The first token of all where there is none, or a part of it is cut off.
+        """
+        del labels
+        first = last = NO_ANSWER_TOKEN
+        for answer in require(text.label, tuple)[:1]:
+            end = answer.start + len(answer.text)
+            held = [
+                position
+                for position in text.scored
+                if text.offsets[position][1] > answer.start
+                and text.offsets[position][0] < end
+            ]
+            if held and text.offsets[held[-1]][1] >= end:
+                first, last = held[0], held[-1]
+        return {"start_positions": first, "end_positions": last}
 
     def divergence(
         self, logits: Tensor, masked: Tensor, inputs: Mapping[str, Tensor]

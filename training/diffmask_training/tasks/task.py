@@ -46,11 +46,16 @@ class TaskOf(ABC, Generic[PredictionT]):
         name: As the manifest has it.
         pairs: Whether a text may, must or must not have a second one.
         truncation: Which text of a pair is cut, as the tokenizer takes it.
+        head: How the library's classes of models with its head end.
+        problem: The library's name for what a sequence classifier's head is trained
+            for; None for other heads.
     """
 
     name: ClassVar[TaskName]
     pairs: ClassVar[Literal["allowed", "needed", "refused"]] = "allowed"
     truncation: ClassVar[Literal["longest_first", "only_second"]] = "longest_first"
+    head: ClassVar[str] = "ForSequenceClassification"
+    problem: ClassVar[str | None] = None
 
     def labels(self, config: PreTrainedConfig) -> tuple[str, ...]:
         """Return label names in index order."""
@@ -154,6 +159,21 @@ class TaskOf(ABC, Generic[PredictionT]):
 
         Returns:
             `[batch]` float, nats, >= 0.
+        """
+
+    @abstractmethod
+    def targets(self, text: Encoding, labels: Sequence[str]) -> dict[str, Any]:
+        """Return what a model of the library is trained to say of one text.
+
+        Args:
+            text: The text, with a label.
+            labels: Label names in index order.
+
+        Returns:
+            Arguments of the model, by name.
+
+        Raises:
+            MetricError: The label is another task's.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from diffmask_training.tasks.task import (
     require,
 )
 
+# What the library leaves out of the loss.
+_UNTRAINED = -100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenClassification(TaskOf[tuple[int, ...]]):
@@ -36,6 +39,7 @@ class TokenClassification(TaskOf[tuple[int, ...]]):
 
     name: ClassVar[TaskName] = "token_classification"
     pairs = "refused"
+    head = "ForTokenClassification"
     label_names: tuple[str, ...] = ()
 
     def with_labels(self, labels: Sequence[str]) -> Self:
@@ -52,6 +56,14 @@ class TokenClassification(TaskOf[tuple[int, ...]]):
             for run in runs
             if text[tokens.offsets[run[0]][0] : tokens.offsets[run[-1]][1]].strip()
         )
+
+    def targets(self, text: Encoding, labels: Sequence[str]) -> dict[str, Any]:
+        """Return the label of each labelled word at its first token."""
+        del labels
+        targets = [_UNTRAINED] * len(text.input_ids)
+        for position, index in _labels(text):
+            targets[position] = index
+        return {"labels": targets}
 
     def divergence(
         self, logits: Tensor, masked: Tensor, inputs: Mapping[str, Tensor]
@@ -121,10 +133,18 @@ class TokenClassification(TaskOf[tuple[int, ...]]):
 
 def _labelled(predicted: tuple[int, ...], text: Encoding) -> Iterator[tuple[int, int]]:
     # The prediction and the label of every word at whose start a label stands.
-    index_by_start = {tag.start: tag.index for tag in require(text.label, tuple)}
+    index_by_position = dict(_labels(text))
     for position, found in zip(text.scored, predicted, strict=True):
+        if position in index_by_position:
+            yield found, index_by_position[position]
+
+
+def _labels(text: Encoding) -> Iterator[tuple[int, int]]:
+    # The first token and the label of every word at whose start a label stands.
+    index_by_start = {tag.start: tag.index for tag in require(text.label, tuple)}
+    for position in text.scored:
         start, _ = text.offsets[position]
         # Some vocabularies count the blank before a word to its first token.
         start += text.source[start : start + 1].isspace()
         if start in index_by_start:
-            yield found, index_by_start[start]
+            yield position, index_by_start[start]
