@@ -75,7 +75,8 @@ def _probe(kind: str, report: ProbeReport) -> str:
         found = report.verdict
         if found.outcome.startswith("collapsed"):
             verdict = f"**{found.outcome}**"
-        advice = "".join(f"\n- To mend it: {line}." for line in found.advice)
+        lines = "".join(f"\n- To mend it: {line}." for line in found.advice)
+        advice = f"\n{lines}" if lines else ""
         complement = (
             "\n| predictions that the removed part alone gives, validation texts |"
             f" {found.complement_agreement:.1%} |"
@@ -95,8 +96,7 @@ def _probe(kind: str, report: ProbeReport) -> str:
     return f"""## Masks of {noun}
 
 Hard masks on {report.num_texts} texts, in PyTorch; means over states. Verdict on the
-validation texts: {verdict}{forced}, with a margin of {report.margin:.3g} nats.
-{advice}
+validation texts: {verdict}{forced}, with a margin of {report.margin:.3g} nats.{advice}
 
 | | |
 | --- | --- |
