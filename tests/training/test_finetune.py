@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from diffmask_service.bundle import TaskName
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import FinetuneConfig
-from diffmask_training.errors import ConfigError
+from diffmask_training.errors import ConfigError, DataError
 from diffmask_training.finetune import finetune
-from tests.support.checkpoint import write_checkpoint, write_texts
+from tests.support.checkpoint import LABELS_BY_TASK, write_checkpoint, write_texts
 
 
 @pytest.fixture
@@ -33,6 +34,57 @@ def test_classifier_learns_the_telling_words(config: FinetuneConfig) -> None:
     classifier = load_classifier(config.checkpoint)
     assert classifier.labels == ("negative", "positive")
     assert classifier.encoder.num_states == 4
+
+
+@pytest.mark.parametrize(
+    ("task", "figure", "least"),
+    [
+        # Chance is a quarter of the texts at most; a mean error of 2, negative here;
+        # every word alike; one word of five.
+        ("multi_label_classification", "accuracy", 0.7),
+        ("regression", "mean_absolute_error", -1.5),
+        ("token_classification", "macro_f1", 0.7),
+        ("question_answering", "accuracy", 0.7),
+    ],
+)
+def test_model_of_each_task_learns_the_telling_words(
+    task: TaskName, figure: str, least: float, config: FinetuneConfig, texts: Path
+) -> None:
+    write_texts(texts, task=task, num_texts=240)
+    config = dataclasses.replace(
+        config,
+        task=task,
+        labels=LABELS_BY_TASK[task],
+        pair_column="context" if task == "question_answering" else "",
+        max_held_bytes=0,
+        batch_size=4,
+        epochs=12,
+    )
+    figures = finetune(config)
+    sign = -1 if "error" in figure else 1
+    assert sign * figures[figure] >= least
+    classifier = load_classifier(config.checkpoint)
+    assert classifier.encoder.task.name == task
+    assert classifier.labels == LABELS_BY_TASK[task]
+
+
+def test_model_learns_that_there_is_no_answer(
+    config: FinetuneConfig, texts: Path
+) -> None:
+    write_texts(texts, task="question_answering", num_texts=240)
+    rows = [json.loads(line) for line in texts.read_text().splitlines()]
+    for row in rows[::3]:
+        (answer,) = row["label"]
+        row |= {"context": row["context"].replace(answer["text"], "so"), "label": []}
+    texts.write_text("\n".join(map(json.dumps, rows)))
+    config = dataclasses.replace(
+        config, task="question_answering", labels=(), pair_column="context", epochs=10
+    )
+    with pytest.raises(DataError, match="has no answer; give a --no-answer-threshold"):
+        finetune(config)
+    figures = finetune(dataclasses.replace(config, no_answer_threshold=0.0))
+    assert figures["no_answer_accuracy"] >= 0.7
+    assert figures["has_answer_accuracy"] >= 0.5
 
 
 def test_segments_are_left_out_where_the_model_takes_none(

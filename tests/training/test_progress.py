@@ -2,9 +2,9 @@ import io
 
 from rich.console import Console
 
+from diffmask_training.duality import StepFigures
 from diffmask_training.figures import Figures, StateFigures
 from diffmask_training.progress import Display
-from diffmask_training.trainer import StepFigures
 
 FIGURES = Figures(
     num_texts=10,

@@ -13,6 +13,14 @@ SCRIPT = Path(__file__).parents[1] / "support" / "shared_fit.py"
 # A dozen steps of Adam at 1e-3 move a weight by about 1e-2; floats that are added in
 # another order move it by a thousandth of that.
 TOLERANCE = 1e-4
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+# Its `--multi_gpu` is what starts several processes; the environment says that they
+# compute on the CPU. With `--cpu` it starts one, however many are asked for.
+ACCELERATE = [
+    *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+    *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+    *("--main_process_port", "0"),
+]
 
 
 def _run(launcher: list[str], arguments: list[str]) -> None:
@@ -29,16 +37,22 @@ def _run(launcher: list[str], arguments: list[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "constraint"), [("input", "quantile"), ("hidden", "mean")]
+    ("kind", "constraint", "launcher"),
+    [("input", "quantile", TORCHRUN), ("hidden", "mean", ACCELERATE)],
+    ids=["torchrun", "accelerate launch"],
 )
 def test_two_processes_fit_the_probe_of_one(
-    kind: str, constraint: str, texts: Path, checkpoint: Path, tmp_path: Path
+    kind: str,
+    constraint: str,
+    launcher: list[str],
+    texts: Path,
+    checkpoint: Path,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     given = [str(texts), str(checkpoint)]
     _run([], [*given, str(tmp_path / "one"), kind, constraint])
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     _run(launcher, [*given, str(tmp_path / "two"), kind, constraint])
     alone: dict[str, Any] = torch.load(tmp_path / "one" / "process_0.pt")
     first, second = (

@@ -1,5 +1,6 @@
 """Batches: tokenised texts to padded tensors, texts of like length together."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,25 +81,32 @@ def shuffled_batches(
         pad_id: Vocabulary index of the padding token.
         generator: Source of the order.
     """
-    order = torch.randperm(len(encodings), generator=generator).tolist()
-    pool = batch_size * _BATCHES_A_POOL
-    batches: list[list[int]] = []
-    for start in range(0, len(order), pool):
-        near = sorted(
-            order[start : start + pool], key=lambda i: len(encodings[i].input_ids)
-        )
-        batches += [near[i : i + batch_size] for i in range(0, len(near), batch_size)]
-    for index in torch.randperm(len(batches), generator=generator).tolist():
-        yield collate([encodings[i] for i in batches[index]], pad_id=pad_id)
+    order = torch.randperm(len(encodings), generator=generator)
+    num_pooled = batch_size * _BATCHES_A_POOL
+    for start in range(0, len(order), num_pooled):
+        pool = order[start : start + num_pooled]
+        pool.copy_(_by_length(encodings, pool))
+    num_batches = math.ceil(len(order) / batch_size)
+    for number in torch.randperm(num_batches, generator=generator).tolist():
+        chosen = order[number * batch_size :][:batch_size].tolist()
+        yield collate([encodings[i] for i in chosen], pad_id=pad_id)
 
 
 def sorted_batches(
     encodings: Sequence[Encoding], *, batch_size: int, pad_id: int
 ) -> Iterator[TensorBatch]:
     """Yield every text once, shortest first; always the same batches."""
-    order = sorted(encodings, key=lambda encoding: len(encoding.input_ids))
+    order = _by_length(encodings, torch.arange(len(encodings)))
     for start in range(0, len(order), batch_size):
-        yield collate(order[start : start + batch_size], pad_id=pad_id)
+        chosen = order[start : start + batch_size].tolist()
+        yield collate([encodings[i] for i in chosen], pad_id=pad_id)
+
+
+def _by_length(encodings: Sequence[Encoding], indices: Tensor) -> Tensor:
+    # Only lengths are kept, since an encoding may be made when it is asked for. Of
+    # equal lengths the order stays.
+    lengths = [len(encodings[i].input_ids) for i in indices.tolist()]
+    return indices[torch.tensor(lengths).argsort(stable=True)]
 
 
 def collate(encodings: Sequence[Encoding], *, pad_id: int) -> TensorBatch:

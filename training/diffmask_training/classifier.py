@@ -41,11 +41,15 @@ class Classifier:
     labels: tuple[str, ...]
 
 
-def load_classifier(directory: Path) -> Classifier:
+def load_classifier(
+    directory: Path, *, no_answer_threshold: float | None = None
+) -> Classifier:
     """Read a checkpoint directory as Hugging Face writes it.
 
     Args:
         directory: Holds `config.json`, `model.safetensors` and the tokenizer.
+        no_answer_threshold: What no answer to a question must score over the best one,
+            logits; None where every question has one, and for other tasks.
 
     Raises:
         CheckpointError: A part is missing, the model has none of the supported heads,
@@ -92,6 +96,7 @@ def load_classifier(directory: Path) -> Classifier:
         encoder = Encoder(model)
     except CheckpointError as error:
         raise CheckpointError(f"{directory}: {error}") from error
+    encoder.task = encoder.task.with_no_answer(no_answer_threshold)
     return Classifier(
         encoder=encoder, tokenizer=tokenizer, labels=encoder.task.labels(model.config)
     )

@@ -50,12 +50,12 @@ _KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
 
 
 def run_finetune(config: FinetuneConfig) -> int:
-    """Fine-tune and print accuracy and F1."""
-    figures = finetune(config)
-    console = Console()
-    console.print(
-        f"accuracy {figures['accuracy']:.4f}, macro F1 {figures['macro_f1']:.4f} on"
-        f" {config.test or 'texts set aside'}; written to {config.checkpoint}"
+    """Fine-tune and print how good it is."""
+    found = finetune(config)
+    figures = ", ".join(f"{k.replace('_', ' ')} {v:.4f}" for k, v in found.items())
+    Console().print(
+        f"{figures} on {config.test or 'texts set aside'}; written to"
+        f" {config.checkpoint}"
     )
     return 0
 
@@ -92,7 +92,9 @@ def run_evaluate(config: EvaluateConfig) -> int:
     console = Console()
     if config.bundle is not None:
         return _evaluate_bundle(config, config.bundle, console)
-    classifier = load_classifier(config.checkpoint)
+    classifier = load_classifier(
+        config.checkpoint, no_answer_threshold=config.no_answer_threshold
+    )
     splits = read_splits(config, classifier.labels, task=classifier.encoder.task.name)
     fitted = {kind: load_probe(config.probes, kind) for kind in _KINDS}
 

@@ -1,8 +1,8 @@
 """Rows of Parquet files and of saved datasets, through the `datasets` library.
 
 They are read from memory-mapped Arrow tables, a row when it is asked for, so that texts
-need not fit into memory. CSV, TSV and JSON lines stay with the standard library: there
-every error names the line, which this library does not know.
+need not fit into memory. CSV, TSV and JSON lines are read by the standard library, in
+`records.row_files`: there every error names the line, which this library does not know.
 """
 
 import importlib

@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from diffmask_training.batches import Encoding
 from diffmask_training.errors import DataError
+from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.records import Record
 from diffmask_training.tasks import Task
 
@@ -28,7 +29,8 @@ def encode(
 
     Raises:
         DataError: A text has no second one though the task needs it, or the other way
-            round, or a question alone is longer than the limit.
+            round, a question alone is longer than the limit, or the task has no use for
+            a record.
     """
     has_pairs = any(record.text_pair is not None for record in records)
     if task.pairs == "needed" and not all(record.text_pair for record in records):
@@ -54,6 +56,46 @@ def encode(
     ]
 
 
+def encode_each(
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    *,
+    task: Task,
+) -> Sequence[Encoding]:
+    """Tokenise records, or each when it is asked for where records are made so too.
+
+    Args:
+        records: Texts or pairs.
+        tokenizer: Of the model, a fast one.
+        max_tokens: Longest text, tokens, special tokens counted.
+        task: What the model predicts.
+
+    Raises:
+        DataError: As for `encode`, or a text holds no token.
+    """
+
+    def encoded(record: Record) -> Encoding:
+        (encoding,) = encode([record], tokenizer, max_tokens, task=task)
+        _refuse_empty(record, encoding)
+        return encoding
+
+    if isinstance(records, MadeWhenAsked):
+        return MadeWhenAsked(records, encoded)
+    encodings = encode(records, tokenizer, max_tokens, task=task)
+    for record, encoding in zip(records, encodings, strict=True):
+        _refuse_empty(record, encoding)
+    return encodings
+
+
+def _refuse_empty(record: Record, encoding: Encoding) -> None:
+    if not encoding.input_ids:
+        raise DataError(
+            f"the tokenizer finds no token in the text {record.text!r}; leave it out,"
+            " or use a tokenizer that adds special tokens"
+        )
+
+
 def encoding_of(record: Record, tokens: Tokens, *, task: Task) -> Encoding:
     """Return one tokenised record.
 
@@ -61,7 +103,11 @@ def encoding_of(record: Record, tokens: Tokens, *, task: Task) -> Encoding:
         record: The record.
         tokens: What the tokenizer made of it.
         task: What the model predicts.
+
+    Raises:
+        DataError: The task has no use for the record.
     """
+    task.check(record)
     source = record.text if record.text_pair is None else record.text_pair
     return Encoding(
         input_ids=tuple(tokens.ids),

@@ -126,7 +126,9 @@ def evaluate_bundle(bundle: Bundle, config: DataConfig) -> Figures:
     task = (
         task_named(manifest.task)
         .with_value(manifest.value)
+        .with_labels(manifest.labels)
         .with_longest_answer(manifest.max_answer_tokens)
+        .with_no_answer(manifest.no_answer_threshold)
     )
     tokenizer = Tokenizer.from_str(bundle.files["tokenizer.json"].decode())
     tokenizer.enable_truncation(

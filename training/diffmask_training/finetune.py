@@ -1,8 +1,5 @@
 """Fine-tuning of a classifier, so that there is something to explain.
 
-One label for a text or a pair is the only task here; `fit` takes models of the others
-from wherever they were fine-tuned.
-
 Only for our own recipes and for newcomers without a checkpoint: any fine-tuned
 classifier of a supported family works with `fit`. The loop is `transformers.Trainer`'s;
 what is ours is the optional random masking of what the classifier reads.
@@ -12,28 +9,41 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import (
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
+    DataCollatorForTokenClassification,
     DataCollatorWithPadding,
-    EvalPrediction,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
     TrainingArguments,
 )
 
+from diffmask_training.batches import Encoding, sorted_batches
 from diffmask_training.config import FinetuneConfig
+from diffmask_training.encoding import encode_each
 from diffmask_training.errors import CheckpointError
 from diffmask_training.families import family_of, input_names
-from diffmask_training.metrics.classification import accuracy, macro_f1
+from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.random_masking import RandomMasking
 from diffmask_training.records import Record
 from diffmask_training.splits import read_splits
+from diffmask_training.tasks import Task, task_named
+from diffmask_training.windows import Windows
+
+_HEADS: Mapping[str, Any] = {
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForTokenClassification": AutoModelForTokenClassification,
+    "ForQuestionAnswering": AutoModelForQuestionAnswering,
+}
 
 
 def finetune(config: FinetuneConfig) -> dict[str, float]:
@@ -45,7 +55,8 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         config: What to train on and how.
 
     Returns:
-        Accuracy and macro F1 on the evaluation split, in [0, 1].
+        Figures of the task on the test texts, by name: accuracy and macro F1, in
+        [0, 1], where it has them.
 
     Raises:
         DataError: A data file is missing or malformed.
@@ -57,16 +68,18 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         raise CheckpointError(
             f"{config.base}: holds no pretrained model; name its directory with --base"
         )
-    splits = read_splits(config, config.labels, phrases=config.phrases)
-    tokenizer = AutoTokenizer.from_pretrained(config.base)
-    label_by_id = dict(enumerate(config.labels))
-    torch.manual_seed(config.seed)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        config.base,
-        num_labels=len(config.labels),
-        id2label=label_by_id,
-        label2id={label: index for index, label in label_by_id.items()},
+    task = task_named(config.task).with_no_answer(config.no_answer_threshold)
+    splits = read_splits(
+        config, config.labels, task=config.task, phrases=config.phrases
     )
+    tokenizer = AutoTokenizer.from_pretrained(config.base)
+    torch.manual_seed(config.seed)
+    model = _HEADS[task.head].from_pretrained(
+        config.base,
+        ignore_mismatched_sizes=True,  # of a head that another task was learned with
+        **_head_settings(task, config.labels),
+    )
+    task = task.with_labels(task.labels(model.config))
     if config.masked_share:
         family_of(model)
     arguments = TrainingArguments(
@@ -90,14 +103,15 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         remove_unused_columns=False,
         dataloader_num_workers=0,
     )
-    names = input_names(model)
+    features = _Features(names=input_names(model), task=task, labels=config.labels)
+    test = encode_each(splits.test, tokenizer, config.max_train_tokens, task=task)
+    collators = {"ForTokenClassification": DataCollatorForTokenClassification}
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=_encode(splits.train, tokenizer, config.max_train_tokens, names),
-        eval_dataset=_encode(splits.test, tokenizer, config.max_train_tokens, names),
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=_figures,
+        train_dataset=features.of_all(_train(config, splits.train, tokenizer, task)),
+        eval_dataset=features.of_all(test),
+        data_collator=collators.get(task.head, DataCollatorWithPadding)(tokenizer),
     )
     checkpoints = config.checkpoint / "checkpoints"
     if not config.resume:
@@ -111,11 +125,7 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     )
     with masking.applied(model, tokenizer):
         trainer.train(resume_from_checkpoint=can_resume)
-    figures = trainer.evaluate()
-    report = {
-        "accuracy": figures["eval_accuracy"],
-        "macro_f1": figures["eval_macro_f1"],
-    }
+    report = _figures(model, test, task, pad_id=tokenizer.pad_token_id)
     model.save_pretrained(config.checkpoint)
     tokenizer.save_pretrained(config.checkpoint)
     record = {"config": dataclasses.asdict(config), "report": report}
@@ -125,30 +135,81 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     return report
 
 
-def _encode(
+def _head_settings(task: Task, labels: Sequence[str]) -> dict[str, Any]:
+    # What the configuration of the base has to say of its new head.
+    if task.head == "ForQuestionAnswering":
+        return {}
+    names = ["LABEL_0"] if task.name == "regression" else labels
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": task.problem,
+    }
+
+
+def _train(
+    config: FinetuneConfig,
     records: Sequence[Record],
     tokenizer: PreTrainedTokenizerBase,
-    max_tokens: int,
-    names: Sequence[str],
-) -> list[dict[str, Any]]:
-    # A tokenizer may give segments that the model does not take.
-    encoded = (
-        tokenizer(record.text, record.text_pair, truncation=True, max_length=max_tokens)
-        for record in records
-    )
-    return [
-        {
-            **{name: values for name, values in encoding.items() if name in names},
-            "labels": record.label,
+    task: Task,
+) -> Sequence[Encoding]:
+    if task.pairs != "needed":
+        return encode_each(records, tokenizer, config.max_train_tokens, task=task)
+    return Windows(
+        tokenizer=tokenizer,
+        task=task,
+        max_tokens=config.max_train_tokens,
+        overlap=config.window_overlap,
+    ).of_all(records)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Features:
+    """Makes of texts what the library's trainer reads.
+
+    Attributes:
+        names: Inputs of the model; a tokenizer may give segments that it does not take.
+        task: What it is to predict.
+        labels: Label names in index order.
+    """
+
+    names: Sequence[str]
+    task: Task
+    labels: Sequence[str]
+
+    def of_all(self, texts: Sequence[Encoding]) -> Any:
+        """Return the features of every text, made when they are asked for."""
+        return MadeWhenAsked(texts, self.of)
+
+    def of(self, text: Encoding) -> dict[str, Any]:
+        """Return inputs and targets of one text."""
+        inputs = {
+            "input_ids": list(text.input_ids),
+            "attention_mask": [1] * len(text.input_ids),
+            "token_type_ids": list(text.token_type_ids),
         }
-        for encoding, record in zip(encoded, records, strict=True)
-    ]
+        return {
+            **{name: inputs[name] for name in self.names},
+            **self.task.targets(text, self.labels),
+        }
 
 
-def _figures(prediction: EvalPrediction) -> dict[str, float]:
-    predicted = np.argmax(np.asarray(prediction.predictions), axis=-1)
-    labels = np.asarray(prediction.label_ids)
+@torch.no_grad()
+def _figures(
+    model: PreTrainedModel, texts: Sequence[Encoding], task: Task, *, pad_id: int
+) -> dict[str, float]:
+    model.train(mode=False)
+    names = input_names(model)
+    predictions: list[Any] = []
+    labelled: list[Encoding] = []
+    for batch in sorted_batches(texts, batch_size=64, pad_id=pad_id):
+        inputs = batch.to(model.device).inputs
+        logits = task.outputs(model(**{name: inputs[name] for name in names}))
+        predictions += task.predict_all(logits.float(), batch.texts)
+        labelled += batch.texts
+    quality = task.quality(predictions, labelled)
+    shares = {"accuracy": quality.accuracy, "macro_f1": quality.macro_f1}
     return {
-        "accuracy": accuracy(predicted, labels),
-        "macro_f1": macro_f1(predicted, labels),
+        **{name: value for name, value in shares.items() if value is not None},
+        **quality.scores,
     }

@@ -19,6 +19,7 @@ from diffmask_training.checkpoint import (
     save_resume,
 )
 from diffmask_training.config import FitConfig
+from diffmask_training.duality import StepFigures
 from diffmask_training.errors import CheckpointError
 from diffmask_training.figures import Figures
 from diffmask_training.fit_log import rows_of, write_log
@@ -26,7 +27,6 @@ from diffmask_training.preparation import Prepared, prepare
 from diffmask_training.probes import plain_state
 from diffmask_training.selection import Candidate, assess, best_of
 from diffmask_training.sharing import Processes
-from diffmask_training.trainer import StepFigures
 from diffmask_training.verdict import Verdict, judge
 
 
@@ -139,7 +139,7 @@ def _run_epochs(
     while not _is_over(config, trainer.epoch, progress):
         for shown in trainer.train_epoch(texts.train):
             watcher.on_step(shown)
-        figures = trainer.validate(texts.validation)
+        figures = trainer.examiner.validate(texts.validation)
         if config.pacing:
             trainer.pacing.update(figures)
         candidate = assess(trainer, figures)
@@ -201,8 +201,8 @@ def _calibrated(prepared: Prepared, best: Candidate, watcher: Watcher) -> Candid
     calibrated = [best]
     for candidate in [best] if best.epochs == last.epochs else [best, last]:
         trainer.probe.load_state_dict(candidate.state)
-        trainer.calibrate(validation, candidate.multipliers)
-        figures = trainer.validate(validation)
+        trainer.examiner.calibrate(validation, candidate.multipliers)
+        figures = trainer.examiner.validate(validation)
         watcher.on_finish(max(candidate.epochs), figures, candidate.multipliers)
         calibrated.append(
             dataclasses.replace(
@@ -217,11 +217,11 @@ def _calibrated(prepared: Prepared, best: Candidate, watcher: Watcher) -> Candid
 def _judged(prepared: Prepared, chosen: Candidate) -> Verdict:
     trainer, validation = prepared.trainer, prepared.texts.validation
     return judge(
-        trainer.validate(validation),
+        trainer.examiner.validate(validation),
         trainer.config,
         multipliers=chosen.multipliers,
         output_entropy=prepared.outputs.entropy,
-        complement_agreement=trainer.complement_agreement(validation),
+        complement_agreement=trainer.examiner.complement_agreement(validation),
     )
 
 

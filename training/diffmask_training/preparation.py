@@ -12,21 +12,30 @@ import torch
 from diffmask_training.batches import Encoding, TensorBatch, sorted_batches
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig
-from diffmask_training.encoding import encode
-from diffmask_training.errors import DataError
+from diffmask_training.encoding import encode_each
 from diffmask_training.initialisation import initialise
-from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.margin import Outputs, describe_outputs, margin_of
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.records import Record
 from diffmask_training.sharing import Processes
 from diffmask_training.splits import read_splits
 from diffmask_training.trainer import Trainer
+from diffmask_training.windows import Windows
 
 _STATISTICS_TEXTS = 512
-# Where things lie does not matter to a fit, what lies there is compared by digest.
+# Where and how things are kept does not matter to a fit; what is kept there is compared
+# by digest.
 _PLACES = frozenset(
-    {"data", "train", "validation", "test", "checkpoint", "probes", "resume"}
+    {
+        "data",
+        "train",
+        "validation",
+        "test",
+        "checkpoint",
+        "probes",
+        "resume",
+        "max_held_bytes",
+    }
 )
 
 
@@ -72,7 +81,9 @@ def prepare(config: FitConfig, processes: Processes) -> Prepared:
         DataError: A data file is missing or malformed.
         CheckpointError: The classifier cannot be used.
     """
-    classifier = load_classifier(config.checkpoint)
+    classifier = load_classifier(
+        config.checkpoint, no_answer_threshold=config.no_answer_threshold
+    )
     classifier.encoder.to(processes.device)
     texts = _read(config, classifier)
     classifier.encoder.measure(
@@ -104,8 +115,9 @@ def _read(config: FitConfig, classifier: Classifier) -> Texts:
     validation = _encoded(splits.validation, config, classifier)
     if config.validation_texts:
         generator = torch.Generator().manual_seed(config.split_seed)
-        order = torch.randperm(len(validation), generator=generator).tolist()
-        validation = [validation[index] for index in order[: config.validation_texts]]
+        order = torch.randperm(len(validation), generator=generator)
+        chosen = order[: config.validation_texts].tolist()
+        validation = [validation[index] for index in chosen]
     return Texts(train=train, validation=validation)
 
 
@@ -114,26 +126,14 @@ def _encoded(
 ) -> Sequence[Encoding]:
     longest = min(config.max_train_tokens, classifier.encoder.max_tokens)
     task = classifier.encoder.task
-
-    def encoded(record: Record) -> Encoding:
-        (encoding,) = encode([record], classifier.tokenizer, longest, task=task)
-        _refuse_empty(record, encoding)
-        return encoding
-
-    if isinstance(records, MadeWhenAsked):
-        return MadeWhenAsked(records, encoded)
-    encodings = encode(records, classifier.tokenizer, longest, task=task)
-    for record, encoding in zip(records, encodings, strict=True):
-        _refuse_empty(record, encoding)
-    return encodings
-
-
-def _refuse_empty(record: Record, encoding: Encoding) -> None:
-    if not encoding.input_ids:
-        raise DataError(
-            f"the tokenizer finds no token in the text {record.text!r}; leave it out,"
-            " or use a tokenizer that adds special tokens"
-        )
+    if config.window_overlap:
+        return Windows(
+            tokenizer=classifier.tokenizer,
+            task=task,
+            max_tokens=longest,
+            overlap=config.window_overlap,
+        ).of_all(records)
+    return encode_each(records, classifier.tokenizer, longest, task=task)
 
 
 def _trainer(

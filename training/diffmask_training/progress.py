@@ -8,9 +8,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from diffmask_training.duality import StepFigures
 from diffmask_training.figures import Figures
 from diffmask_training.fit import Watcher
-from diffmask_training.trainer import StepFigures
 from diffmask_training.verdict import Verdict
 
 # A running mean over about this many steps keeps the display readable.

@@ -1,5 +1,6 @@
 """Training, validation and test texts of a command, from up to three files."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,14 +52,21 @@ def read_splits(
 
     def read(name: object, *, with_phrases: bool = False) -> Sequence[Record]:
         path = config.data / str(name)
-        columns = config.columns()
         return read_records(
-            path, labels=labels, columns=columns, task=task, phrases=with_phrases
+            path,
+            labels=labels,
+            columns=config.columns(),
+            task=task,
+            phrases=with_phrases,
+            max_held_bytes=config.max_held_bytes,
         )
 
     train = read(config.train, with_phrases=phrases)
     generator = torch.Generator().manual_seed(config.split_seed)
-    order = torch.randperm(len(train), generator=generator).tolist()
+    # Eight bytes a text, where a list takes four times as many.
+    order = array(
+        "q", torch.randperm(len(train), generator=generator).numpy().tobytes()
+    )
     share = len(train) // _SET_ASIDE
     held_out: list[Sequence[Record]] = []
     for name in (config.validation, config.test):

@@ -41,10 +41,11 @@ from diffmask_service.bundle.training_report import (
     StateReport,
 )
 from diffmask_service.core.drift import gate_figures
-from diffmask_service.core.spans import best_span
+from diffmask_service.core.spans import NO_ANSWER_TOKEN, find_answer
 
 __all__ = [
     "MAX_HISTOGRAM_LABELS",
+    "NO_ANSWER_TOKEN",
     "Bundle",
     "Facts",
     "FitVerdict",
@@ -65,11 +66,11 @@ __all__ = [
     "TaskName",
     "TextHistograms",
     "ValueDefinition",
-    "best_span",
     "check_graph",
     "check_target",
     "count_texts",
     "cut_graph",
+    "find_answer",
     "gate_figures",
     "open_folder",
     "parse_manifest",

@@ -209,6 +209,8 @@ class Manifest:
         scores: The task's own figures of the unmasked model, by name.
         value: What counts as near, for a value; None for other tasks.
         max_answer_tokens: Longest answer to a question, tokens; other tasks have none.
+        no_answer_threshold: What no answer to a question must score over the best one,
+            logits; None where every question has one.
         reference: Reference distributions by kind of gate.
         provenance: Where it came from.
         files: Digest of every other file of the bundle, by name.
@@ -233,6 +235,7 @@ class Manifest:
     scores: Mapping[str, float] = field(default_factory=dict)
     value: ValueDefinition | None = None
     max_answer_tokens: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 30
+    no_answer_threshold: float | None = None
     reference: References
     provenance: Provenance
     files: Annotated[Mapping[_FileName, File], msgspec.Meta(max_length=64)] = field(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffmask_service.core.alignment import group_words
-from diffmask_service.core.spans import best_span
+from diffmask_service.core.spans import NO_ANSWER_TOKEN, find_answer
 from diffmask_service.core.values import (
     Float32Array,
     LabelPrediction,
@@ -196,19 +196,28 @@ class SpanDecoder:
 
     Attributes:
         max_answer_tokens: Longest answer, tokens, >= 1.
+        no_answer_threshold: What no answer must score over the best one, logits; None
+            where every question has one.
     """
 
     max_answer_tokens: int
+    no_answer_threshold: float | None = None
 
     def decode(self, reading: Reading) -> SpanPrediction:
-        """Return the best span."""
-        first, last = self._span(reading)
+        """Return the best span, or that there is no answer."""
+        log_start, log_end = (_log_softmax(side) for side in reading.logits.T)
+        span = self._span(reading)
+        if span is None:
+            none = np.exp(log_start[NO_ANSWER_TOKEN] + log_end[NO_ANSWER_TOKEN])
+            return SpanPrediction(
+                text="", start=0, end=0, probability=float(none), no_answer=True
+            )
+        first, last = span
         offsets, context = reading.tokenized.offsets, reading.text.text_pair or ""
         covered = context[: int(offsets[last, 1])]
         # Some vocabularies count the blank before a word to its first token.
         answer = covered[int(offsets[first, 0]) :].strip()
         end = len(covered.rstrip())
-        log_start, log_end = (_log_softmax(side) for side in reading.logits.T)
         return SpanPrediction(
             text=answer,
             start=end - len(answer),
@@ -221,14 +230,17 @@ class SpanDecoder:
         return float(_categorical(full.logits.T, masked.logits.T).sum())
 
     def agrees(self, full: Reading, masked: Reading) -> bool:
-        """Return whether the span is the same."""
+        """Return whether the span is the same, or both have no answer."""
         return self._span(full) == self._span(masked)
 
-    def _span(self, reading: Reading) -> tuple[int, int]:
+    def _span(self, reading: Reading) -> tuple[int, int] | None:
         tokenized = reading.tokenized
         context = np.flatnonzero((tokenized.segments == 1) & ~tokenized.is_special)
-        return best_span(
-            reading.logits, context, max_answer_tokens=self.max_answer_tokens
+        return find_answer(
+            reading.logits,
+            context,
+            max_answer_tokens=self.max_answer_tokens,
+            no_answer_threshold=self.no_answer_threshold,
         )
 
 

@@ -247,19 +247,22 @@ class TagsPrediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanPrediction:
-    """An answer cut out of the context.
+    """An answer cut out of the context, or that there is none.
 
     Attributes:
-        text: The answer, as it stands in the context.
+        text: The answer, as it stands in the context; empty where there is none.
         start: Its start in the context, code points.
         end: Its end, code points, exclusive.
-        probability: Of its start times that of its end, among all tokens, in [0, 1].
+        probability: Of its start times that of its end, among all tokens, in [0, 1];
+            where there is none, of the first token, which stands for that.
+        no_answer: Whether the context holds no answer; start and end are then 0.
     """
 
     text: str
     start: int
     end: int
     probability: float
+    no_answer: bool = False
 
 
 # What the model said; which of them is the task's choice.

@@ -126,7 +126,10 @@ def choose_decoder(manifest: Manifest) -> Decoder:
         case "token_classification":
             return TagsDecoder(labels=manifest.labels)
         case "question_answering":
-            return SpanDecoder(max_answer_tokens=manifest.max_answer_tokens)
+            return SpanDecoder(
+                max_answer_tokens=manifest.max_answer_tokens,
+                no_answer_threshold=manifest.no_answer_threshold,
+            )
 
 
 def choose_group_tokens(

@@ -60,9 +60,8 @@ def headline(prediction: Prediction) -> Headline:
         case TagsPrediction():
             return Headline(text=printable(" ".join(prediction.labels)))
         case SpanPrediction():
-            return Headline(
-                text=printable(prediction.text), probability=prediction.probability
-            )
+            text = "no answer" if prediction.no_answer else printable(prediction.text)
+            return Headline(text=text, probability=prediction.probability)
 
 
 def bars(prediction: Prediction, labels: tuple[str, ...]) -> tuple[Bar, ...]:

@@ -170,6 +170,31 @@ def test_an_answer_neither_ends_before_its_start_nor_is_too_long() -> None:
     assert longer.decode(backwards).text == "sings"
 
 
+# The best span of the context, tokens 4 to 5, sums to 5, the first token to 6.
+UNDECIDED = ([3.0, 0, 0, 0, 3, 0, 0, 0], [3.0, 0, 0, 0, 0, 2, 0, 0])
+
+
+def test_no_answer_wins_by_its_threshold() -> None:
+    reading = read_span(*UNDECIDED)
+    said = replace(SPAN, no_answer_threshold=0.5).decode(reading)
+    assert (said.no_answer, said.text, said.start, said.end) == (True, "", 0, 0)
+    # e^3 among e^3 twice and six ones; e^3 among e^3, e^2 and six ones.
+    start = math.exp(3) / (2 * math.exp(3) + 6)
+    end = math.exp(3) / (math.exp(3) + math.exp(2) + 6)
+    assert said.probability == pytest.approx(start * end)
+    for threshold in (1.0, None):
+        said = replace(SPAN, no_answer_threshold=threshold).decode(reading)
+        assert (said.no_answer, said.text) == (False, "ada")
+
+
+def test_no_answer_agrees_with_no_answer_alone() -> None:
+    decoder = replace(SPAN, no_answer_threshold=0.5)
+    none, sure = read_span(*UNDECIDED), read_span([0, 0, 0, 0, 1, 0, 0, 0], [0] * 8)
+    assert decoder.agrees(none, read_span([9.0] + [0] * 7, [9.0] + [0] * 7))
+    assert not decoder.agrees(none, sure)
+    assert not decoder.agrees(sure, none)
+
+
 def test_divergence_of_spans_is_that_of_start_and_end_over_all_tokens() -> None:
     full = read_span([0, math.log(9), 0, 0, 0, 0, 0, 0], [0] * 8)
     masked = read_span([0] * 8, [0] * 8)

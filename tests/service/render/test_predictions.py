@@ -56,6 +56,7 @@ def report(said: Prediction, labels: tuple[str, ...] = LABELS) -> Report:
         (VALUE, "3.1"),
         (TAGS, "GOOD O"),
         (SPAN, "boring film 50.0%"),
+        (replace(SPAN, text="", start=0, end=0, no_answer=True), "no answer 50.0%"),
         (replace(SPAN, text="a\x1b[2J"), "a\ufffd[2J 50.0%"),
     ],
 )
@@ -115,4 +116,5 @@ def test_json_has_the_fields_of_each_task() -> None:
         "start": 29,
         "end": 40,
         "probability": 0.5,
+        "no_answer": False,
     }

@@ -139,7 +139,11 @@ def tags_predictions(draw: st.DrawFn) -> TagsPrediction:
 def span_predictions(draw: st.DrawFn) -> SpanPrediction:
     start, end = sorted(draw(st.tuples(*[st.integers(0, 2**32 - 1)] * 2)))
     return SpanPrediction(
-        text=draw(names), start=start, end=end, probability=draw(shares)
+        text=draw(names),
+        start=start,
+        end=end,
+        probability=draw(shares),
+        no_answer=draw(st.booleans()),
     )
 
 

@@ -261,6 +261,7 @@ def test_card_prints_the_figures_of_the_manifest(bundle_directory: Path) -> None
     assert f"| input tokens masked | {report.masked_share:.1%} |" in card
     assert f"| predictions kept | {report.agreement:.1%} |" in card
     assert "block_2" in card
+    assert "\n\n\n" not in card
 
 
 def test_unsound_probe_is_refused_and_nothing_is_written(

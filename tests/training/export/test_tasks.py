@@ -1,6 +1,7 @@
 """Each task from its model and its data to a reply over a real socket."""
 
 import asyncio
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -318,6 +319,35 @@ def test_evaluation_of_the_bundle_reproduces_the_manifest(
         assert found["agreement"] == stated.agreement
         assert found["divergence"] == pytest.approx(stated.divergence)
         assert found["scores"] == pytest.approx(stated.scores)
+
+
+@pytest.mark.parametrize("case", CASES[-3:-2], ids="-".join, indirect=True)
+async def test_questions_may_have_no_answer(case: Case, tmp_path: Path) -> None:
+    # One question in two has none.
+    path = case.config.data / case.config.train
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [{**row, "label": row["label"] * (i % 2)} for i, row in enumerate(rows)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for threshold, is_answered in ((-1000.0, False), (1000.0, True)):
+        config = dataclasses.replace(
+            case.config,
+            data=tmp_path,
+            bundle=tmp_path / str(threshold),
+            precisions=("fp32",),
+            no_answer_threshold=threshold,
+        )
+        export(config)
+        changed = dataclasses.replace(case, config=config)
+        assert changed.manifest.no_answer_threshold == threshold
+        right = changed.manifest.scores["no_answer_accuracy"]
+        assert right == (0.0 if is_answered else 1.0)
+        for state in changed.manifest.probes["input"].states:
+            assert state.scores["has_answer_agreement"] == 1.0
+        prediction = (await _served(changed)).explanations[0].prediction
+        assert isinstance(prediction, SpanPrediction)
+        assert prediction.no_answer is not is_answered
+        assert bool(prediction.text) is is_answered
+        assert main(["evaluate", "--bundle", str(config.bundle), *case.flags]) == 0
 
 
 def test_verify_derives_the_same_graphs_again(case: Case) -> None:

@@ -105,6 +105,14 @@ def test_a_wrong_label_is_named_with_file_and_line(
         _rows(tmp_path, task, {"text": "a", **row})
 
 
+def test_a_question_may_have_an_empty_list_of_answers(tmp_path: Path) -> None:
+    answers: Any
+    for answers in ([], {"text": [], "answer_start": []}):
+        row = {"q": "Who?", "c": "So Ada.", "a": answers}
+        (record,) = _rows(tmp_path, "question_answering", row, columns=QUESTION)
+        assert record.label == ()
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
@@ -116,11 +124,10 @@ def test_a_wrong_label_is_named_with_file_and_line(
         ([{"text": "Ada", "answer_start": "3"}], "needs a text .* and '3'"),
         ([{"text": "", "answer_start": 0}], "an answer needs a text"),
         ([{"answer_start": 0}], "an answer needs a text"),
-        ([], "at least one answer"),
         (["Ada"], "must have 'text' and 'answer_start'"),
         ({"text": ["Ada"], "answer_start": []}, "as many 'text' as 'answer_start'"),
         ("Ada", "not valid JSON"),
-        (None, "at least one answer"),
+        (None, "a list of its answers"),
     ],
 )
 def test_a_wrong_answer_is_named_with_file_and_line(

@@ -35,11 +35,15 @@ def test_an_answer_that_does_not_stand_in_its_context_is_named(tmp_path: Path) -
         _read(tmp_path, json.dumps(_content(answer_start=2)))
 
 
-def test_a_question_without_an_answer_is_refused(tmp_path: Path) -> None:
+def test_a_question_may_have_no_answer(tmp_path: Path) -> None:
     content = _content()
-    content["data"][0]["paragraphs"][0]["qas"][0]["answers"] = []
-    with pytest.raises(DataError, match=r"qas\[0\]: the question has no answer"):
-        _read(tmp_path, json.dumps(content))
+    question = content["data"][0]["paragraphs"][0]["qas"][0]
+    # What is there instead in version 2.0 is no answer.
+    plausible = question["answers"]
+    question |= {"answers": [], "is_impossible": True, "plausible_answers": plausible}
+    assert _read(tmp_path, json.dumps(content)) == [
+        Record(text="Who?", text_pair="So Ada.", label=())
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from diffmask_training.tasks.spans import QuestionAnswering, Span
 from tests.support.checkpoint import tokenizer_of
 
 TASK = QuestionAnswering(max_answer_tokens=2)
+NONE = dataclasses.replace(TASK, no_answer_threshold=0.5)
 CONTEXT = "The film, a fine film, was dull."
 
 
@@ -23,7 +25,7 @@ def _encoded(*answers: str) -> Encoding:
         label=tuple(Answer(text=a, start=CONTEXT.index(a)) for a in answers),
     )
     tokens = tokenizer_of("bert")(record.text, record.text_pair).encodings[0]
-    return encoding_of(record, tokens, task=TASK)
+    return encoding_of(record, tokens, task=NONE)
 
 
 def _span(first: int, last: int) -> Span:
@@ -106,6 +108,49 @@ def test_quality_is_that_of_squad(said: str, exact: float, f1: float) -> None:
     )
     assert quality.accuracy == exact
     assert quality.scores["f1"] == pytest.approx(f1)
+
+
+def test_no_answer_is_predicted_where_the_first_token_wins_by_the_threshold() -> None:
+    logits = np.zeros((15, 2))
+    logits[7, 0], logits[8, 1] = 3.0, 2.0
+    logits[0] = 2.75
+    assert NONE.predict(logits, _encoded("dull")) == Span(
+        first=7, last=8, text="a fine"
+    )
+    logits[0] = 2.8
+    assert NONE.predict(logits, _encoded("dull")) is None
+    assert TASK.predict(logits, _encoded("dull")) is not None
+
+
+def test_fidelity_tells_whether_there_is_still_an_answer() -> None:
+    before, after = [_span(1, 2), _span(1, 2), None], [_span(3, 4), None, None]
+    assert NONE.fidelity(before, after) == {
+        "span_f1": pytest.approx(1 / 3),
+        "has_answer_agreement": pytest.approx(2 / 3),
+    }
+    assert "has_answer_agreement" not in TASK.fidelity(before, after)
+
+
+def test_quality_counts_no_answer_where_there_is_none() -> None:
+    said = [Span(first=0, last=0, text=text) for text in ("dull", "fine film", "was")]
+    texts = [_encoded("dull"), _encoded("film"), _encoded(), _encoded()]
+    quality = NONE.quality([*said, None], texts)
+    assert quality.accuracy == pytest.approx(2 / 4)
+    assert quality.scores == {
+        # A word of two is a third short of both; the last two are wrong and right.
+        "f1": pytest.approx((1 + 2 / 3 + 0 + 1) / 4),
+        "no_answer_accuracy": pytest.approx(1 / 2),
+        "has_answer_accuracy": pytest.approx(1 / 2),
+        "has_answer_f1": pytest.approx((1 + 2 / 3) / 2),
+    }
+
+
+def test_question_without_an_answer_needs_a_threshold() -> None:
+    record = Record(text="was it", text_pair=CONTEXT, label=())
+    tokenizer = tokenizer_of("bert")
+    with pytest.raises(DataError, match="'was it' has no answer; give a --no-answer"):
+        encode([record], tokenizer, 32, task=TASK)
+    assert encode([record], tokenizer, 32, task=NONE)[0].label == ()
 
 
 def test_questions_are_never_cut() -> None:

@@ -1,14 +1,16 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from diffmask_training.batches import Encoding
+from diffmask_training.classifier import load_classifier
 from diffmask_training.encoding import encoding_of
 from diffmask_training.records import Label, Record, WordTag
 from diffmask_training.tasks.words import TokenClassification
-from tests.support.checkpoint import tokenizer_of
+from tests.support.checkpoint import LABELS_BY_TASK, tokenizer_of, write_checkpoint
 
 TASK = TokenClassification()
 
@@ -56,6 +58,29 @@ def test_agreement_is_the_share_of_words_and_fidelity_that_of_texts() -> None:
     assert TASK.agreement((), ()) == 1.0
     kept = TASK.fidelity([(0, 1), (1,)], [(0, 1), (0,)])
     assert kept == {"whole_text_agreement": 0.5}
+
+
+def test_figures_of_entities_need_bio_tags() -> None:
+    task = TASK.with_labels(("O", "B-FILM", "I-FILM"))
+    before, after = [(0, 1, 2), (1, 0)], [(0, 1, 2), (1, 2)]
+    # Two entities before and two after, one of them longer.
+    assert task.fidelity(before, after) == {
+        "whole_text_agreement": 0.5,
+        "entity_agreement": 0.5,
+    }
+    tags = tuple(WordTag(start=s, index=i) for s, i in ((0, 0), (2, 1), (7, 2)))
+    texts = [_encoded("a film plot", tags)]
+    assert task.quality([(0, 1, 2)], texts).scores == {"entity_f1": 1.0}
+    assert task.quality([(0, 1, 0)], texts).scores == {"entity_f1": 0.0}
+    other = TASK.with_labels(("O", "NOUN", "VERB"))
+    assert set(other.fidelity(before, after)) == {"whole_text_agreement"}
+    assert other.quality([(0, 1, 2)], texts).scores == {}
+
+
+def test_labels_of_entities_come_with_the_model(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, task="token_classification")
+    task = load_classifier(tmp_path).encoder.task
+    assert task.label_names == LABELS_BY_TASK["token_classification"]  # type: ignore[attr-defined]
 
 
 def test_words_that_the_tokenizer_parts_are_judged_by_their_first_part() -> None:

@@ -200,6 +200,8 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
             is always in float32.
         seed: Seed of initialisation, order and sampling.
         resume: Go on from the last epoch's checkpoint, if there is one.
+        window_overlap: Contexts of questions that are too long are fitted in windows
+            that share so many tokens; 0 to cut them.
     """
 
     checkpoint: Path = Path("runs/checkpoint")
@@ -220,13 +222,21 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
     precision: Precision = "fp32"
     seed: int = 0
     resume: bool = False
+    window_overlap: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, all at once."""
         least, most = self.min_multiplier, self.max_multiplier
         counts = ("epochs", "batch_size", "accumulation", "states_per_text")
         rates = ("learning_rate", "baseline_learning_rate", "margin_share", "integral")
-        weights = ("margin", "slack", "tolerance", "energy_weight", "complement_weight")
+        weights = (
+            "window_overlap",
+            "margin",
+            "slack",
+            "tolerance",
+            "energy_weight",
+            "complement_weight",
+        )
         steps = ("patience", "warmup_steps", "lookahead", "max_gradient_norm")
         refuse(
             self,

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from diffmask_training.config.presets import PRESETS
 from diffmask_training.errors import ConfigError
@@ -57,7 +57,7 @@ def from_tables(config_class: type[Any], *tables: Mapping[str, Any]) -> Any:
             if isinstance(value, Mapping):
                 continue
             if key in types:
-                values[key] = _converted(key, value, types[key].default)
+                values[key] = _converted(key, value, types[key])
             elif position > 0:
                 raise ConfigError(
                     f"recipe: {config_class.__name__} has no field {key!r}; fields are"
@@ -74,8 +74,11 @@ def _preset_values(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return dict(PRESETS[name])
 
 
-def _converted(key: str, value: Any, default: Any) -> Any:
-    # TOML has no paths and no tuples; None stands for an optional path.
+def _converted(key: str, value: Any, field: dataclasses.Field[Any]) -> Any:
+    # TOML has no paths and no tuples; None stands for an optional path or number.
+    default = field.default
+    if float in get_args(field.type):
+        default = 0.0
     if default is None or isinstance(default, Path):
         if not isinstance(value, str):
             raise ConfigError(f"recipe: {key} must be a path, not {value!r}")

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from diffmask_service.bundle import TaskName
 from diffmask_training.config.checks import refuse
 from diffmask_training.errors import ConfigError
-from diffmask_training.records import Columns
+from diffmask_training.records import MAX_HELD_BYTES, Columns
 
 Precision = Literal["fp32", "bf16"]
 
@@ -30,8 +31,14 @@ class DataConfig:
         label_column: Column of the label: its name or its index, a list of either, a
             number, the tags of the words, or the answers; empty for unlabelled data,
             for which accuracy and F1 are not reported.
+        no_answer_threshold: Questions may have no answer: said where the first token, a
+            special one, scores more than the best span by over this, logits. Without
+            one, every question has an answer.
         max_train_tokens: Texts are cut to this while training and evaluating, tokens.
         split_seed: Chooses the texts that are set aside.
+        max_held_bytes: Data files of rows up to this size are held in memory. Of larger
+            ones a text is read and tokenised whenever its turn comes, and memory holds
+            no more than a batch of them; 0 for every file.
     """
 
     data: Path = Path()
@@ -41,8 +48,10 @@ class DataConfig:
     text_column: str = "text"
     pair_column: str = ""
     label_column: str = "label"
+    no_answer_threshold: float | None = None
     max_train_tokens: int = 128
     split_seed: int = 0
+    max_held_bytes: int = MAX_HELD_BYTES
 
     def columns(self) -> Columns:
         """Return the column names as the record reader takes them."""
@@ -53,12 +62,15 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneConfig(DataConfig):
-    """Fine-tune a classifier on labelled texts.
+    """Fine-tune a classifier on labelled texts, whatever it is to predict.
 
     Attributes:
+        task: What it is to predict.
         base: Directory of the pretrained model and its tokenizer (safetensors).
         checkpoint: Directory that the fine-tuned model is written to.
-        labels: Label names in index order.
+        labels: Label names in index order; not used for values and for answers.
+        window_overlap: Contexts of questions that are too long are learned in windows
+            that share so many tokens.
         phrases: Train on every labelled phrase of sentiment trees, not only sentences.
         epochs: Passes over the training texts.
         batch_size: Texts a step.
@@ -76,7 +88,9 @@ class FinetuneConfig(DataConfig):
 
     base: Path = Path("base")
     checkpoint: Path = Path("runs/checkpoint")
+    task: TaskName = "text_classification"
     labels: tuple[str, ...] = ("negative", "positive")
+    window_overlap: int = 16
     phrases: bool = False
     epochs: float = 3.0
     batch_size: int = 32
@@ -92,11 +106,16 @@ class FinetuneConfig(DataConfig):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, all at once."""
+        least = {"text_classification": 2, "regression": 0, "question_answering": 0}
+        num_labels = least.get(self.task, 1)
         shares = ("masked_share", "hidden_share", "max_mask_rate")
         refuse(
             self,
             *((name, "in [0, 1]", 0 <= getattr(self, name) <= 1) for name in shares),
             ("epochs", "over 0", self.epochs > 0),
+            ("labels", f"at least {num_labels}", len(self.labels) >= num_labels),
+            ("label_column", "named", bool(self.label_column)),
+            ("window_overlap", "at least 0", self.window_overlap >= 0),
             ("batch_size", "at least 1", self.batch_size >= 1),
         )
 

@@ -57,9 +57,10 @@ def _task(manifest: Manifest) -> str:
         case "token_classification":
             return f"for each word one of the labels {labels}"
         case "question_answering":
+            none = ", or none" if manifest.no_answer_threshold is not None else ""
             return (
                 "an answer to a question, cut out of a context, of up to"
-                f" {manifest.max_answer_tokens} tokens"
+                f" {manifest.max_answer_tokens} tokens{none}"
             )
         case "regression":
             tolerance = 0.0 if manifest.value is None else manifest.value.tolerance
@@ -74,7 +75,8 @@ def _probe(kind: str, report: ProbeReport) -> str:
         found = report.verdict
         if found.outcome.startswith("collapsed"):
             verdict = f"**{found.outcome}**"
-        advice = "".join(f"\n- To mend it: {line}." for line in found.advice)
+        lines = "".join(f"\n- To mend it: {line}." for line in found.advice)
+        advice = f"\n{lines}" if lines else ""
         complement = (
             "\n| predictions that the removed part alone gives, validation texts |"
             f" {found.complement_agreement:.1%} |"
@@ -94,8 +96,7 @@ def _probe(kind: str, report: ProbeReport) -> str:
     return f"""## Masks of {noun}
 
 Hard masks on {report.num_texts} texts, in PyTorch; means over states. Verdict on the
-validation texts: {verdict}{forced}, with a margin of {report.margin:.3g} nats.
-{advice}
+validation texts: {verdict}{forced}, with a margin of {report.margin:.3g} nats.{advice}
 
 | | |
 | --- | --- |

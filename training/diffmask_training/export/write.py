@@ -91,7 +91,9 @@ def export(config: ExportConfig) -> Bundle:
         BundleError: The target is something else than a bundle.
     """
     check_target(config.bundle)
-    classifier = load_classifier(config.checkpoint)
+    classifier = load_classifier(
+        config.checkpoint, no_answer_threshold=config.no_answer_threshold
+    )
     fitted = {kind: load_probe(config.probes, kind) for kind in KINDS}
     for kind, probe in fitted.items():
         _refuse_unsound(kind, probe, force=config.force)
@@ -164,6 +166,7 @@ def export(config: ExportConfig) -> Bundle:
         scores=figures["input"].scores,
         value=task.value,
         max_answer_tokens=config.max_answer_tokens,
+        no_answer_threshold=config.no_answer_threshold,
         reference=describe_gates(task, tests, chosen, classifier.labels),
         provenance=describe_making(config, fitted),
     )

@@ -19,7 +19,7 @@ from diffmask_training.leakage.evaluator import (
     masked_run,
     random_mask,
 )
-from diffmask_training.leakage.verdicts import Check, judge
+from diffmask_training.leakage.verdicts import Check, Test, judge
 from diffmask_training.metrics.intervals import estimate
 from diffmask_training.metrics.leakage import (
     agreement_gap,
@@ -121,18 +121,14 @@ def check_patterns(
             for name in _PATTERN_CLASSIFIERS
         }
         name, hits = max(hits_by_classifier.items(), key=lambda pair: pair[1].mean())
-        figure = estimate(
-            (hits.astype(np.float64) - (labels == majority)).tolist(),
-            generator=np.random.default_rng(settings.seed),
-        )
         checks.append(
-            Check(
+            _judged(
+                hits.astype(np.float64) - (labels == majority),
                 test="mask_only",
                 kind=kind,
                 state=state,
-                figure=figure,
                 threshold=settings.max_pattern_gain,
-                verdict=judge(figure, settings.max_pattern_gain),
+                seed=settings.seed,
                 detail=(
                     f"{hits.mean():.1%} of labels told from the pattern ({name}),"
                     f" {np.mean(labels == majority):.1%} are the most frequent one"
@@ -209,22 +205,18 @@ def check_baseline(
         for vector in (baseline, mask)
     )
     label = int(empty.mean(axis=0).argmax())
-    figure = estimate(
-        empty[:, label].tolist(), generator=np.random.default_rng(settings.seed)
-    )
     whole = np.stack([text.probabilities for text in texts])
     by_label = ", ".join(
         f"{figures.divergence:.2f} nats from texts predicted"
         f" {classifier.labels[figures.label]}"
         for figures in baseline_figures(whole, empty)
     )
-    return Check(
+    return _judged(
+        empty[:, label],
         test="all_baseline",
-        kind="input",
         state="all",
-        figure=figure,
         threshold=settings.max_baseline_confidence,
-        verdict=judge(figure, settings.max_baseline_confidence),
+        seed=settings.seed,
         detail=(
             f"nothing but the baseline is {classifier.labels[label]} with"
             f" {empty[:, label].mean():.2f}, nothing but [MASK] with"
@@ -242,17 +234,12 @@ def _gap(
 ) -> Check:
     ours, theirs = by_model.argmax(axis=-1), by_evaluator.argmax(axis=-1)
     gap = agreement_gap(labels=labels, by_model=ours, by_evaluator=theirs)
-    figure = estimate(
-        ((ours == labels).astype(np.float64) - (theirs == labels)).tolist(),
-        generator=np.random.default_rng(settings.seed),
-    )
-    return Check(
+    return _judged(
+        (ours == labels).astype(np.float64) - (theirs == labels),
         test="evaluator_gap",
-        kind="input",
         state=state,
-        figure=figure,
         threshold=settings.max_gap,
-        verdict=judge(figure, settings.max_gap),
+        seed=settings.seed,
         detail=(
             f"{gap.model:.1%} of labels from masked texts by the model,"
             f" {gap.evaluator:.1%} by the evaluator"
@@ -271,19 +258,39 @@ def _encoding(
     selected, evaluator = (
         log_probability(each[rows, labels]) for each in (by_knowing, by_unknowing)
     )
-    nats = encode_meter(log_selected=selected, log_evaluator=evaluator)
-    figure = estimate(nats.tolist(), generator=np.random.default_rng(settings.seed))
-    return Check(
+    return _judged(
+        encode_meter(log_selected=selected, log_evaluator=evaluator),
         test="encode_meter",
-        kind="input",
         state=state,
-        figure=figure,
         threshold=settings.max_encoding,
-        verdict=judge(figure, settings.max_encoding),
+        seed=settings.seed,
         detail=(
             f"log probability {selected.mean():.3f} once the masks are known,"
             f" {evaluator.mean():.3f} before"
         ),
+    )
+
+
+def _judged(
+    values: NDArray[np.float64],
+    *,
+    test: Test,
+    state: str,
+    threshold: float,
+    detail: str,
+    seed: int,
+    kind: ProbeKind = "input",
+) -> Check:
+    # The mean of one value a text is the figure.
+    figure = estimate(values.tolist(), generator=np.random.default_rng(seed))
+    return Check(
+        test=test,
+        kind=kind,
+        state=state,
+        figure=figure,
+        threshold=threshold,
+        verdict=judge(figure, threshold),
+        detail=detail,
     )
 
 

@@ -115,8 +115,11 @@ def _answers(value: Any, where: str, context: str) -> tuple[Answer, ...]:
             {"text": text, "answer_start": start}
             for text, start in zip(texts, starts, strict=True)
         ]
-    if not isinstance(value, list) or not value:
-        raise DataError(f"{where}: a question needs a list of at least one answer")
+    if not isinstance(value, list):
+        raise DataError(
+            f"{where}: a question needs a list of its answers, an empty one if it has"
+            " none"
+        )
     if not all(isinstance(item, Mapping) for item in value):
         raise DataError(f"{where}: an answer must have 'text' and 'answer_start'")
     return tuple(

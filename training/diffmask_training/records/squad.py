@@ -1,4 +1,4 @@
-"""Questions in the JSON layout of SQuAD 1.1."""
+"""Questions in the JSON layout of SQuAD, 1.1 and 2.0."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,8 +18,8 @@ def read_squad(text: str, path: Path) -> Iterator[Record]:
         path: Its name, for error messages.
 
     Raises:
-        DataError: It is not in this layout, a question has no answer, or an answer does
-            not stand in its context; the message names the place.
+        DataError: It is not in this layout, or an answer does not stand in its context;
+            the message names the place.
     """
     try:
         content = json.loads(text)
@@ -39,11 +39,6 @@ def _record(question: Mapping[str, Any], context: str, where: str) -> Record:
         answer_in(context, answer.get("text"), answer.get("answer_start"), place)
         for answer, place in _items(question, "answers", where)
     )
-    if not answers:
-        raise DataError(
-            f"{where}: the question has no answer; questions that cannot be answered"
-            " are not supported, leave them out"
-        )
     return Record(
         text=_string(question, "question", where), text_pair=context, label=answers
     )

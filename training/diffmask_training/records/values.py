@@ -31,7 +31,8 @@ class Answer:
 
 
 # Index into the label list; all indices that hold; a value; the label of each word; the
-# right answers. Which of them is the task's choice.
+# right answers, none for a question that its context does not answer. Which of them is
+# the task's choice.
 Label: TypeAlias = (
     int | float | frozenset[int] | tuple[WordTag, ...] | tuple[Answer, ...]
 )
@@ -66,3 +67,9 @@ class Columns:
     text: str = "text"
     text_pair: str = ""
     label: str = "label"
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a file must have."""
+        named = (self.text, self.text_pair, self.label)
+        return tuple(name for name in named if name)

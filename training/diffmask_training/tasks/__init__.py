@@ -33,9 +33,7 @@ _TASK_BY_NAME: Mapping[TaskName, Task] = {
     "question_answering": QuestionAnswering(),
 }
 _TASK_BY_PROBLEM: Mapping[str, TaskName] = {
-    "single_label_classification": "text_classification",
-    "multi_label_classification": "multi_label_classification",
-    "regression": "regression",
+    task.problem: name for name, task in _TASK_BY_NAME.items() if task.problem
 }
 
 
@@ -55,7 +53,8 @@ def task_of(model: PreTrainedModel) -> Task:
     """
     name = type(model).__name__
     if name.endswith("ForTokenClassification"):
-        return task_named("token_classification")
+        task = task_named("token_classification")
+        return task.with_labels(task.labels(model.config))
     if name.endswith("ForQuestionAnswering"):
         return task_named("question_answering")
     if not name.endswith("ForSequenceClassification"):
@@ -67,11 +66,11 @@ def task_of(model: PreTrainedModel) -> Task:
     problem = model.config.problem_type or (
         "regression" if num_labels == 1 else "single_label_classification"
     )
-    task = _TASK_BY_PROBLEM[problem]
-    if task == "regression" and num_labels > 1:
+    found = _TASK_BY_PROBLEM[problem]
+    if found == "regression" and num_labels > 1:
         raise CheckpointError(
             f"the model predicts {num_labels} values; one alone is supported"
         )
-    if task == "text_classification" and num_labels == 1:
+    if found == "text_classification" and num_labels == 1:
         raise CheckpointError("the model has one label; there is nothing to choose")
-    return task_named(task)
+    return task_named(found)

@@ -16,6 +16,7 @@ from transformers import PreTrainedConfig
 from diffmask_service.bundle import TaskName, ValueDefinition
 from diffmask_training.batches import Encoding
 from diffmask_training.errors import MetricError
+from diffmask_training.records import Record
 
 PredictionT = TypeVar("PredictionT")
 
@@ -45,11 +46,16 @@ class TaskOf(ABC, Generic[PredictionT]):
         name: As the manifest has it.
         pairs: Whether a text may, must or must not have a second one.
         truncation: Which text of a pair is cut, as the tokenizer takes it.
+        head: How the library's classes of models with its head end.
+        problem: The library's name for what a sequence classifier's head is trained
+            for; None for other heads.
     """
 
     name: ClassVar[TaskName]
     pairs: ClassVar[Literal["allowed", "needed", "refused"]] = "allowed"
     truncation: ClassVar[Literal["longest_first", "only_second"]] = "longest_first"
+    head: ClassVar[str] = "ForSequenceClassification"
+    problem: ClassVar[str | None] = None
 
     def labels(self, config: PreTrainedConfig) -> tuple[str, ...]:
         """Return label names in index order."""
@@ -98,6 +104,15 @@ class TaskOf(ABC, Generic[PredictionT]):
         del value
         return self
 
+    def with_labels(self, labels: Sequence[str]) -> Self:
+        """Return the task with the names of its labels, if its figures need them.
+
+        Args:
+            labels: Label names in index order.
+        """
+        del labels
+        return self
+
     def with_longest_answer(self, max_answer_tokens: int) -> Self:
         """Return the task with a limit on the length of its answers, if it has any.
 
@@ -106,6 +121,29 @@ class TaskOf(ABC, Generic[PredictionT]):
         """
         del max_answer_tokens
         return self
+
+    def with_no_answer(self, threshold: float | None) -> Self:
+        """Return the task with questions that may have no answer, if it has any.
+
+        Args:
+            threshold: What no answer must score over the best one, logits; None where
+                every question has one.
+        """
+        del threshold
+        return self
+
+    @property
+    def may_have_no_answer(self) -> bool:
+        """Whether a question may have no answer."""
+        return False
+
+    def check(self, record: Record) -> None:
+        """Refuse a record that the task as it is set has no use for.
+
+        Raises:
+            DataError: It is one.
+        """
+        del record
 
     @abstractmethod
     def divergence(
@@ -121,6 +159,21 @@ class TaskOf(ABC, Generic[PredictionT]):
 
         Returns:
             `[batch]` float, nats, >= 0.
+        """
+
+    @abstractmethod
+    def targets(self, text: Encoding, labels: Sequence[str]) -> dict[str, Any]:
+        """Return what a model of the library is trained to say of one text.
+
+        Args:
+            text: The text, with a label.
+            labels: Label names in index order.
+
+        Returns:
+            Arguments of the model, by name.
+
+        Raises:
+            MetricError: The label is another task's.
         """
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -32,6 +32,12 @@ class TextClassification(TaskOf[int]):
     """One label of several that exclude each other."""
 
     name: ClassVar[TaskName] = "text_classification"
+    problem = "single_label_classification"
+
+    def targets(self, text: Encoding, labels: Sequence[str]) -> dict[str, Any]:
+        """Return the label."""
+        del labels
+        return {"labels": require(text.label, int)}
 
     def divergence(
         self, logits: Tensor, masked: Tensor, inputs: Mapping[str, Tensor]
@@ -82,6 +88,12 @@ class MultiLabelClassification(TaskOf[frozenset[int]]):
     """Every label that holds, of several that do not exclude each other."""
 
     name: ClassVar[TaskName] = "multi_label_classification"
+    problem = "multi_label_classification"
+
+    def targets(self, text: Encoding, labels: Sequence[str]) -> dict[str, Any]:
+        """Return 1 for each label that holds, and 0 for the others."""
+        held = require(text.label, frozenset)
+        return {"labels": [float(index in held) for index in range(len(labels))]}
 
     def divergence(
         self, logits: Tensor, masked: Tensor, inputs: Mapping[str, Tensor]
@@ -144,7 +156,13 @@ class Regression(TaskOf[float]):
     """
 
     name: ClassVar[TaskName] = "regression"
+    problem = "regression"
     scale: float = 1.0
+
+    def targets(self, text: Encoding, labels: Sequence[str]) -> dict[str, Any]:
+        """Return the value."""
+        del labels
+        return {"labels": require(text.label, float)}
 
     def divergence(
         self, logits: Tensor, masked: Tensor, inputs: Mapping[str, Tensor]

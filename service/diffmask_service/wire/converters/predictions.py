@@ -55,6 +55,7 @@ def prediction_to_proto(prediction: Prediction) -> pb.Prediction:
                 start=prediction.start,
                 end=prediction.end,
                 probability=prediction.probability,
+                no_answer=prediction.no_answer,
             )
             return pb.Prediction(span=span)
 
@@ -137,6 +138,7 @@ def _span(message: pb.Prediction) -> SpanPrediction:
         start=given.start,
         end=given.end,
         probability=given.probability,
+        no_answer=given.no_answer,
     )
 
 

@@ -210,16 +210,18 @@ class Tags(_message.Message):
     def __init__(self, words: _Optional[_Union[Units, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., label_indices: _Optional[_Iterable[int]] = ..., probabilities: _Optional[bytes] = ...) -> None: ...
 
 class Span(_message.Message):
-    __slots__ = ("text", "start", "end", "probability")
+    __slots__ = ("text", "start", "end", "probability", "no_answer")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    NO_ANSWER_FIELD_NUMBER: _ClassVar[int]
     text: str
     start: int
     end: int
     probability: float
-    def __init__(self, text: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., probability: _Optional[float] = ...) -> None: ...
+    no_answer: bool
+    def __init__(self, text: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., probability: _Optional[float] = ..., no_answer: _Optional[bool] = ...) -> None: ...
 
 class Units(_message.Message):
     __slots__ = ("texts", "starts", "ends", "segments", "is_special")
