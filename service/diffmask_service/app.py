@@ -15,6 +15,7 @@ from diffmask_service.config import ServiceConfig
 from diffmask_service.engine import Engine, EngineLimits
 from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
+from diffmask_service.transport.grpc import accepting
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
     SERVICE,
@@ -146,7 +147,7 @@ async def _start(config: ServiceConfig) -> _Parts:
         metrics = MetricsServer(
             telemetry.registry, host=config.host, port=config.metrics_port
         ).start()
-        await server.start()
+        await accepting.start(server)
     except BaseException:
         if metrics is not None:
             metrics.stop()

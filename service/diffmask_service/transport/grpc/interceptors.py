@@ -98,10 +98,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> _Handler:
         """Return the method's handler, wrapped."""
         handler = await continuation(handler_call_details)
-        path = str(handler_call_details.method)
-        _, service, method = path.split("/", 2)
-        if handler is None or handler.unary_unary is None or service != self._service:
+        if handler is None or handler.unary_unary is None:
             return handler
+        # Only now: a path that no handler answers to may have any form.
+        _, service, method = str(handler_call_details.method).split("/", 2)
+        if service != self._service:
+            return _refusing_malformed(handler)
         answer = handler.unary_unary
 
         async def wrapped(request: object, context: _Context) -> object:
@@ -174,6 +176,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             timings.infer_seconds,
             timings.decode_seconds,
         )
+
+
+def _refusing_malformed(handler: "grpc.RpcMethodHandler[Any, Any]") -> _Handler:
+    # gRPC itself would answer a request that does not parse with UNKNOWN.
+    answer: Any = handler.unary_unary
+
+    async def wrapped(request: object, context: _Context) -> object:
+        if isinstance(request, _Malformed):
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "the request is not a valid message"
+            )
+        response: object = await answer(request, context)
+        return response
+
+    return grpc.unary_unary_rpc_method_handler(
+        wrapped,
+        request_deserializer=_tolerant(handler.request_deserializer),
+        response_serializer=handler.response_serializer,
+    )
 
 
 def _request_id(context: _Context) -> str:
