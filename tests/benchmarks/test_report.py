@@ -27,6 +27,7 @@ _FIGURES: dict[str, dict[str, Any]] = {
         "highest_over_warm_up": 1.02,
         "readings": [[0, 100.0], [10, 101.0]],
     },
+    "others": {"ours": {"texts_per_second": 10.0, "ours_over_it": 1.0}},
     "isolation": {"w8": {"compared": 146, "different": 0, "joined": 9}},
 }
 
