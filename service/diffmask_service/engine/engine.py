@@ -4,56 +4,35 @@ Order of a request: checked, admitted, tokenized, queued, run, verified, decoded
 prediction and all gates of a text come from one and the same run of the graph.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import replace
 
 from diffmask_service.bundle import Bundle
 from diffmask_service.core.batching import BatchPolicy, PaddedBatches, UnpaddedBatches
-from diffmask_service.core.conditions import check_condition, is_met
-from diffmask_service.core.decoding import Reading
-from diffmask_service.core.explaining import explain_text, masks_to_verify, verify
-from diffmask_service.core.selection import Selection, select
 from diffmask_service.core.spelling import texts_of
 from diffmask_service.core.statistics import ModelStatistics
 from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
-    Float32Array,
     ModelDescription,
     ModelInput,
     Reply,
-    TextInput,
-    Timings,
     TokenizedText,
 )
+from diffmask_service.engine.admission import Admission, Admitted
 from diffmask_service.engine.batcher import Batcher
-from diffmask_service.engine.budget import Permit, TokenBudget
+from diffmask_service.engine.budget import TokenBudget
 from diffmask_service.engine.door import Door, Turn
 from diffmask_service.engine.fanout import gather_or_cancel
-from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.lifecycle import Lifecycle
-from diffmask_service.engine.limits import EngineLimits, check_inputs, most_tokens
-from diffmask_service.engine.line import Ran
+from diffmask_service.engine.limits import EngineLimits
 from diffmask_service.engine.loading import Loaded, load
+from diffmask_service.engine.passes import Answered, Passes
+from diffmask_service.engine.replies import build_reply, explain_answered
 from diffmask_service.engine.tally import Tally
-from diffmask_service.errors import NotReadyError, OverloadedError
+from diffmask_service.engine.text_work import TextWork
 from diffmask_service.telemetry import ModelTelemetry, Telemetry, outcome_of
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answered:
-    """One text after its first run and its verifying runs."""
-
-    ran: Ran
-    selection: Selection
-    masks: tuple[Float32Array, ...]
-    verified: tuple[Ran, ...]
 
 
 class Engine:
@@ -87,20 +66,33 @@ class Engine:
             on_health=self._lifecycle.set_healthy,
             clock=clock,
         )
-        self._budget = TokenBudget(
-            limits,
-            estimate_seconds=self._batcher.estimate_seconds,
-            on_change=telemetry.set_queue_tokens,
-        )
         self._door = Door(
             limits,
             foretell_wait_seconds=self._batcher.foretell_wait_seconds,
             counter=telemetry,
             clock=clock,
         )
+        self._admission = Admission(
+            loaded.description,
+            limits,
+            lifecycle=self._lifecycle,
+            door=self._door,
+            budget=TokenBudget(
+                limits,
+                estimate_seconds=self._batcher.estimate_seconds,
+                on_change=telemetry.set_queue_tokens,
+            ),
+            telemetry=telemetry,
+        )
+        self._passes = Passes(
+            self._batcher,
+            decoder=loaded.decoder,
+            threshold=loaded.description.hard_mask_threshold,
+            telemetry=telemetry,
+            clock=clock,
+        )
+        self._text_work = TextWork(telemetry=telemetry, clock=clock)
         telemetry.watch_queue(self._batcher.count_waiting)
-        # One thread for longer text work, which keeps the event loop free.
-        self._text_worker = ThreadPoolExecutor(1, "diffmask-text")
 
     @classmethod
     def open(
@@ -201,7 +193,8 @@ class Engine:
         self._telemetry.begin_request()
         try:
             turn = self._door.turn(deadline=deadline, priority=priority)
-            reply = await self._admit(inputs, options, turn)
+            with self._admission.admit(inputs, options, turn) as admitted:
+                reply = await self._answer(inputs, options, admitted, turn)
             outcome = "ok"
             self._tally.answer(reply, seconds=self._clock() - began)
         except BaseException as error:
@@ -227,65 +220,47 @@ class Engine:
         """Fail what still waits and free the threads; the engine is of no more use."""
         self._lifecycle.close()
         self._batcher.close()
-        self._text_worker.shutdown(wait=True)
+        self._text_work.close()
         self._telemetry.close()
 
-    async def _admit(
-        self, inputs: Sequence[ModelInput], options: ExplainOptions, turn: Turn
+    async def _answer(
+        self,
+        inputs: Sequence[ModelInput],
+        options: ExplainOptions,
+        admitted: Admitted,
+        turn: Turn,
     ) -> Reply:
-        try:
-            self._lifecycle.enter()
-        except NotReadyError:
-            self._telemetry.reject("draining")
-            raise
-        try:
-            model = self._description
-            check_inputs(inputs, self._limits, takes_pairs=model.takes_pairs)
-            selection = select(options, model.states)
-            if options.explain_when is not None:
-                check_condition(
-                    options.explain_when, task=model.task, labels=model.labels
-                )
-            self._door.admit(turn, num_texts=len(inputs))
-            runs = 1 + len(selection.verify_index)
-            num_tokens = self._most_tokens(inputs)
-            is_small = num_tokens <= self._limits.inline_tokens
-            permit = self._take(runs * num_tokens)
-            try:
-                texts, seconds = await self._off_loop(
-                    "tokenize",
-                    lambda: self._tokenize(inputs, truncate=options.truncate),
-                    is_small=is_small,
-                )
-                permit.settle(runs * sum(len(text.input_ids) for text in texts))
-                self._door.check_time(
-                    turn, num_texts=len(inputs), stage="its texts were run"
-                )
-                return await self._answer(
-                    texts_of(inputs, texts),
-                    texts,
-                    selection,
-                    turn,
-                    tokenize_seconds=seconds,
-                    is_small=is_small,
-                )
-            finally:
-                permit.release()
-        finally:
-            self._lifecycle.leave()
-
-    def _most_tokens(self, inputs: Sequence[ModelInput]) -> int:
-        # None that is answered has more than the model takes.
-        return sum(
-            min(self._description.max_tokens, most_tokens(each)) for each in inputs
+        tokenized = await self._text_work.do(
+            "tokenize",
+            lambda: self._tokenize(inputs, truncate=options.truncate),
+            is_small=admitted.is_small,
         )
-
-    def _take(self, num_tokens: int) -> Permit:
-        try:
-            return self._budget.take(num_tokens)
-        except OverloadedError:
-            self._telemetry.reject("queue_full")
-            raise
+        texts, selection = tokenized.value, admitted.selection
+        admitted.settle(texts)
+        self._door.check_time(turn, num_texts=len(inputs), stage="its texts were run")
+        answered = await gather_or_cancel(
+            [
+                self._passes.run(*each, selection, turn)
+                for each in zip(texts_of(inputs, texts), texts, strict=True)
+            ]
+        )
+        explanations = await self._text_work.do(
+            "decode",
+            lambda: [
+                self._explain(each, is_left_out=each.selection is not selection)
+                for each in answered
+            ],
+            is_small=admitted.is_small,
+        )
+        reply = build_reply(
+            answered,
+            explanations,
+            model=self._description,
+            selection=selection,
+            tokenize_seconds=tokenized.seconds,
+        )
+        self._telemetry.observe_timings(reply.timings)
+        return reply
 
     def _tokenize(
         self, inputs: Sequence[ModelInput], *, truncate: bool
@@ -295,146 +270,15 @@ class Engine:
             for index, text in enumerate(inputs)
         ]
 
-    async def _answer(
-        self,
-        inputs: Sequence[TextInput],
-        texts: Sequence[TokenizedText],
-        selection: Selection,
-        turn: Turn,
-        *,
-        tokenize_seconds: float,
-        is_small: bool,
-    ) -> Reply:
-        answered = await gather_or_cancel(
-            [
-                self._run(*each, selection, turn)
-                for each in zip(inputs, texts, strict=True)
-            ]
-        )
-        explanations, decode_seconds = await self._off_loop(
-            "decode",
-            lambda: [
-                self._decode(*each, is_left_out=each[2].selection is not selection)
-                for each in zip(inputs, texts, answered, strict=True)
-            ],
-            is_small=is_small,
-        )
-        runs = [ran for each in answered for ran in (each.ran, *each.verified)]
-        timings = Timings(
-            tokenize_seconds=tokenize_seconds,
-            queue_seconds=max(ran.queue_seconds for ran in runs),
-            infer_seconds=sum(ran.infer_seconds for ran in runs),
-            decode_seconds=decode_seconds,
-        )
-        self._telemetry.observe_timings(timings)
-        return Reply(
-            model=self._description.identity,
-            states=selection.states,
-            explanations=tuple(explanations),
-            timings=timings,
-        )
-
-    async def _run(
-        self,
-        text: TextInput,
-        tokenized: TokenizedText,
-        selection: Selection,
-        turn: Turn,
-    ) -> _Answered:
-        row = Row(
-            input_ids=tokenized.input_ids, token_type_ids=tokenized.token_type_ids
-        )
-        began = self._clock()
-        ran = await self._submit(row, selection.fetches, turn)
-        started, ended = began + ran.queue_seconds, self._clock()
-        self._telemetry.trace("queue", began=began, ended=started)
-        self._telemetry.trace(
-            "infer", began=started, ended=ended, num_tokens=len(row.input_ids)
-        )
-        condition = selection.options.explain_when
-        if condition is not None and selection.explains:
-            logits = ran.outputs.logits[0]
-            reading = Reading(logits=logits, text=text, tokenized=tokenized)
-            if not is_met(condition, self._decoder.decode(reading)):
-                selection = selection.prediction_alone()
-        masks: tuple[Float32Array, ...] = ()
-        if ran.outputs.input_gates is not None:
-            masks = masks_to_verify(
-                ran.outputs.input_gates[0],
-                selection,
-                threshold=self._description.hard_mask_threshold,
-            )
-        verified = await gather_or_cancel(
-            [self._submit(replace(row, keep=m), ("logits",), turn) for m in masks]
-        )
-        if masks:
-            self._telemetry.trace(
-                "verify", began=ended, ended=self._clock(), num_masks=len(masks)
-            )
-        return _Answered(
-            ran=ran, selection=selection, masks=masks, verified=tuple(verified)
-        )
-
-    def _submit(
-        self, row: Row, fetches: tuple[str, ...], turn: Turn
-    ) -> asyncio.Future[Ran]:
-        return self._batcher.submit(
-            row,
-            fetches=fetches,
-            deadline=turn.deadline,
-            arrived=turn.arrived,
-            priority=turn.priority,
-        )
-
-    def _decode(
-        self,
-        text: TextInput,
-        tokenized: TokenizedText,
-        answered: _Answered,
-        *,
-        is_left_out: bool,
-    ) -> Explanation:
-        outputs, selection = answered.ran.outputs, answered.selection
-        input_gates, hidden_gates = outputs.input_gates, outputs.hidden_gates
-        reading = Reading(logits=outputs.logits[0], text=text, tokenized=tokenized)
-        explanation = explain_text(
-            reading,
-            input_gates=None if input_gates is None else input_gates[0],
-            hidden_gates=None if hidden_gates is None else hidden_gates[0],
-            selection=selection,
+    def _explain(self, answered: Answered, *, is_left_out: bool) -> Explanation:
+        explanation = explain_answered(
+            answered,
+            model=self._description,
             decoder=self._decoder,
-        )
-        explanation = replace(
-            explanation,
             is_left_out=is_left_out,
-            verifications=verify(
-                reading,
-                answered.masks,
-                [ran.outputs.logits[0] for ran in answered.verified],
-                selection=selection,
-                states=self._description.states,
-                decoder=self._decoder,
-            ),
         )
-        self._telemetry.count_text(explanation, outputs)
+        self._telemetry.count_text(explanation, answered.ran.outputs)
         return explanation
-
-    async def _off_loop(
-        self, stage: str, work: Callable[[], _T], *, is_small: bool
-    ) -> tuple[_T, float]:
-        def timed() -> tuple[_T, float]:
-            began = self._clock()
-            return work(), self._clock() - began
-
-        # A change of threads and back costs more than a short text takes.
-        if is_small:
-            result, seconds = timed()
-        else:
-            loop = asyncio.get_running_loop()
-            result, seconds = await loop.run_in_executor(self._text_worker, timed)
-        ended = self._clock()
-        self._telemetry.trace(stage, began=ended - seconds, ended=ended)
-        return result, seconds
 
 
 def _choose_policy(loaded: Loaded, limits: EngineLimits) -> BatchPolicy:

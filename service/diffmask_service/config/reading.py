@@ -1,0 +1,122 @@
+"""Settings out of flags and variables, checked, and shown again."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+from diffmask_service.config.service import ServiceConfig
+from diffmask_service.errors import StartError
+
+_PREFIX = "DIFFMASK_"
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give a parser one flag for each setting; values stay text for `read_config`.
+
+    Args:
+        parser: Where the flags go; an absent flag leaves no attribute.
+    """
+    for setting in fields(ServiceConfig):
+        default = "none" if setting.default == Path() else setting.default
+        meaning = setting.metadata["meaning"]
+        # A switch may stand alone: `--insecure` is `--insecure true`.
+        switch = {"nargs": "?", "const": "true"}
+        more: dict[str, Any] = switch if isinstance(setting.default, bool) else {}
+        parser.add_argument(
+            "--" + setting.name.replace("_", "-"),
+            default=argparse.SUPPRESS,
+            metavar="VALUE",
+            help=f"{meaning} [{default}]".replace("%", "%%"),
+            **more,
+        )
+
+
+def read_config(
+    flags: Mapping[str, object], environment: Mapping[str, str]
+) -> ServiceConfig:
+    """Put the settings together and check them.
+
+    Args:
+        flags: Text by field name, as `vars` gives it for a parsed command line; other
+            names are passed over.
+        environment: Variables, such as `os.environ`.
+
+    Raises:
+        StartError: Values are wrong; all problems are named at once.
+    """
+    values: dict[str, Any] = {}
+    problems = _unknown_variables(environment)
+    for setting in fields(ServiceConfig):
+        variable = _PREFIX + setting.name.upper()
+        if setting.name in flags:
+            source, text = (
+                "--" + setting.name.replace("_", "-"),
+                str(flags[setting.name]),
+            )
+        elif variable in environment:
+            source, text = variable, environment[variable]
+        else:
+            continue
+        try:
+            values[setting.name] = _parse(setting, text)
+        except ValueError as error:
+            problems.append(f"{source}: {error}")
+    problems += ServiceConfig(**values).contradictions()
+    if problems:
+        raise wrong_settings(problems)
+    return ServiceConfig(**values)
+
+
+def wrong_settings(problems: Sequence[str]) -> StartError:
+    """Return the error that names problems of the settings, one a line."""
+    return StartError("wrong settings:\n  " + "\n  ".join(problems))
+
+
+def format_config(config: ServiceConfig) -> str:
+    """Return the effective settings, one a line, secrets masked."""
+    lines = []
+    for setting in fields(config):
+        value = getattr(config, setting.name)
+        shown = "********" if setting.metadata["is_secret"] and value else value
+        lines.append(f"{setting.name} = {shown}")
+    return "\n".join(lines)
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    known = {_PREFIX + setting.name.upper() for setting in fields(ServiceConfig)}
+    return [
+        f"{name}: no such setting; known are {', '.join(sorted(known))}"
+        for name in sorted(environment)
+        if name.startswith(_PREFIX) and name not in known
+    ]
+
+
+def _parse(setting: Field[Any], text: str) -> Any:
+    if isinstance(setting.default, bool):
+        return _parse_switch(text)
+    choices = setting.metadata["choices"]
+    kind: Callable[[str], Any] = str if choices else setting.type  # type: ignore[assignment]
+    try:
+        value = kind(text)
+    except ValueError:
+        noun = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{text!r} is not {noun}") from None
+    if choices and value not in choices:
+        names = ", ".join(choice for choice in choices if choice)
+        raise ValueError(f"{text!r} is not one of {names}")
+    low, high = setting.metadata["at_least"], setting.metadata["at_most"]
+    # Written so that "nan" fails as well.
+    if low is not None and not low <= value <= high:
+        raise ValueError(f"{text} is not between {low} and {high}")
+    return value
+
+
+def _parse_switch(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
