@@ -17,6 +17,7 @@ from diffmask_service.errors import DiffMaskError
 _SUMMARY_BY_COMMAND = {
     "serve": "Serve a bundle over gRPC.",
     "explain": "Predict a text and explain the prediction.",
+    "audit": "Explain a data set and check every explanation.",
     "inspect": "Show a bundle's card and check the bundle.",
     "healthcheck": "Ask a server whether it takes requests.",
 }

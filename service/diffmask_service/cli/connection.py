@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
+import grpc
+
 from diffmask_service.cli.arguments import DEFAULT_SERVER
-from diffmask_service.client import Client, tls_credentials
+from diffmask_service.client import AsyncClient, Client, tls_credentials
 from diffmask_service.errors import InvalidInput
 
 
@@ -74,20 +76,37 @@ def connect(
     Raises:
         InvalidInput: A file cannot be read, or the flags contradict each other.
     """
+    return Client(
+        arguments.server,
+        credentials=_credentials(arguments),
+        timeout_seconds=timeout_seconds,
+        token=_read_token(arguments.token_file),
+        retries=retries,
+        insecure=arguments.insecure,
+    )
+
+
+def connect_async(
+    arguments: argparse.Namespace, *, timeout_seconds: float
+) -> AsyncClient:
+    """Return a client for event loops; otherwise like `connect`."""
+    return AsyncClient(
+        arguments.server,
+        credentials=_credentials(arguments),
+        timeout_seconds=timeout_seconds,
+        token=_read_token(arguments.token_file),
+        insecure=arguments.insecure,
+    )
+
+
+def _credentials(arguments: argparse.Namespace) -> grpc.ChannelCredentials | None:
     files = {
         "roots": arguments.tls_roots,
         "certificate": arguments.tls_certificate,
         "key": arguments.tls_key,
     }
     is_secure = arguments.tls or any(files.values())
-    return Client(
-        arguments.server,
-        credentials=tls_credentials(**files) if is_secure else None,
-        timeout_seconds=timeout_seconds,
-        token=_read_token(arguments.token_file),
-        retries=retries,
-        insecure=arguments.insecure,
-    )
+    return tls_credentials(**files) if is_secure else None
 
 
 def _read_token(path: Path | None) -> str | None:

@@ -1,0 +1,114 @@
+"""The input of an audit: one file or a saved data set, read as often as needed."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from diffmask_service.audit.readers import (
+    read_arrow,
+    read_csv,
+    read_jsonl,
+    read_parquet,
+)
+from diffmask_service.audit.rows import Columns, Record, Row, to_row
+from diffmask_service.errors import InvalidInput
+
+_Reader: TypeAlias = Callable[[Path, Sequence[str]], Iterator[Record]]
+_READER_BY_SUFFIX: Mapping[str, _Reader] = {
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".parquet": read_parquet,
+    ".arrow": read_arrow,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """An input whose columns are there.
+
+    Attributes:
+        path: The file or folder, for messages.
+        files: What holds the rows, in order.
+        columns: Which columns to read.
+        digest: sha256 of the files' content, hex.
+        num_rows: Rows that it holds, malformed ones counted.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    columns: Columns
+    digest: str
+    num_rows: int
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """Yield the rows in order, from a position on."""
+        for number, record in enumerate(_records(self.files, self.columns)):
+            if number >= start:
+                yield to_row(record, self.columns, number=number)
+
+
+def open_source(path: Path, columns: Columns) -> Source:
+    """Return an input, once it has been read through.
+
+    Args:
+        path: A `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` or `.arrow` file, or a
+            folder that `datasets.Dataset.save_to_disk` wrote.
+        columns: Which columns to read.
+
+    Raises:
+        InvalidInput: It is none of these, cannot be read, or holds no row.
+    """
+    files = _data_files(path) if path.is_dir() else (path,)
+    num_rows = sum(1 for _ in _records(files, columns))
+    if not num_rows:
+        raise InvalidInput(f"{path}: holds no rows")
+    return Source(
+        path=path,
+        files=files,
+        columns=columns,
+        digest=_digest(files),
+        num_rows=num_rows,
+    )
+
+
+def _records(files: Sequence[Path], columns: Columns) -> Iterator[Record]:
+    for file in files:
+        reader = _READER_BY_SUFFIX.get(file.suffix)
+        if reader is None:
+            raise InvalidInput(
+                f"{file}: is of no known kind; give a file that ends in"
+                f" {', '.join(_READER_BY_SUFFIX)}, or a saved data set's folder"
+            )
+        yield from reader(file, columns.names)
+
+
+def _data_files(path: Path) -> tuple[Path, ...]:
+    if (path / "dataset_dict.json").exists():
+        splits = sorted(each.name for each in path.iterdir() if each.is_dir())
+        raise InvalidInput(
+            f"{path}: holds several data sets; name one of them:"
+            f" {', '.join(str(path / name) for name in splits)}"
+        )
+    try:
+        state: Any = json.loads((path / "state.json").read_bytes())
+        names = [str(entry["filename"]) for entry in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"{path}: is a folder, but not one that Dataset.save_to_disk wrote"
+        ) from error
+    if not names or any(Path(name).name != name for name in names):
+        raise InvalidInput(f"{path}/state.json: names no data files of its folder")
+    return tuple(path / name for name in names)
+
+
+def _digest(files: Sequence[Path]) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()

@@ -1,0 +1,44 @@
+"""Inputs and folders of audits."""
+
+import csv
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+WORDS = ("good", "bad", "funny", "dull", "movie", "a")
+
+
+def random_texts(num_texts: int) -> list[str]:
+    """Return texts of the tiny model's words, the same at every call."""
+    chance = random.Random(7)
+    return [
+        " ".join(chance.choices(WORDS, k=chance.randint(1, 6)))
+        for _ in range(num_texts)
+    ]
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[str]]) -> Path:
+    """Write rows, the header first."""
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return path
+
+
+def read_parts(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of an audit's folder."""
+    table: pa.Table = pq.read_table(folder / "parts")
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
