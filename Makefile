@@ -9,6 +9,8 @@ SHELL := bash
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 CONFORMANCE_VENV ?= .venv-conformance
+# What `image` makes: cpu or cuda.
+VARIANT ?= cpu
 # What `demo` and `serve` run.
 BUNDLE ?= bundles/sst2-minilm
 
@@ -29,7 +31,7 @@ serve: demo-environment ## serve the bundle on the default ports until Ctrl-C
 	@exec $(DEMO_VENV)/bin/diffmask serve --bundle $(BUNDLE)
 
 .PHONY: test
-test: lint types imports unit package ## every check and the whole test suite
+test: lint types imports unit package image-steps ## every check and the whole test suite
 
 .PHONY: install
 install: ## make the developers' environment
@@ -58,20 +60,33 @@ imports: install ## check who may import whom
 	$(BIN)/lint-imports
 
 .PHONY: unit
-unit: install promtool ## run the tests, without a network
+unit: install debian-tools ## run the tests, without a network
 	HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/pytest --no-skips
 
 .PHONY: conformance
 conformance: ## run KServe's client against the server, in an environment of its own
 	@.ci/environment $(CONFORMANCE_VENV) conformance
 	$(CONFORMANCE_VENV)/bin/pytest --no-skips tests/conformance
-.PHONY: promtool
-promtool: install
-	@.ci/promtool $(VENV)
+
+.PHONY: debian-tools
+debian-tools: install
+	@.ci/debian-tools $(VENV)
 
 .PHONY: package
 package: install ## build the distributions and check what is in them
 	@.ci/package $(VENV)
+
+.PHONY: image
+image: ## build the service's image with Docker; VARIANT=cuda for GPUs
+	docker build --build-arg VARIANT=$(VARIANT) --tag diffmask-service:$(VARIANT) .
+
+.PHONY: image-steps
+image-steps: install ## take the image's steps without Docker, and call the server
+	@.ci/image-steps $(VENV)
+
+.PHONY: lock
+lock: install ## write the image's lock files anew where pyproject.toml asks for it
+	@.ci/lock $(VENV)
 
 .PHONY: build
 build: install ## build the distributions into dist/

@@ -35,7 +35,7 @@ SPAN_FIELDS |= {"diffmask.grpc_code", "diffmask.num_tokens", "diffmask.num_masks
 def promtool() -> str:
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     found = shutil.which("promtool", path=places)
-    assert found, "promtool is missing; `.ci/promtool ENVIRONMENT` installs it"
+    assert found, "promtool is missing; `.ci/debian-tools ENVIRONMENT` installs it"
     return found
 
 
