@@ -195,6 +195,14 @@ def test_overload_carries_the_servers_hint(
     assert caught.value.retry_after_seconds == seconds
 
 
+def test_lateness_carries_the_servers_hint(stub: Stub, client: Client) -> None:
+    stub.status = grpc.StatusCode.DEADLINE_EXCEEDED
+    stub.trailer = (("grpc-retry-pushback-ms", "250"),)
+    with pytest.raises(DeadlineError) as caught:
+        client.explain("a")
+    assert caught.value.retry_after_seconds == 0.25
+
+
 def test_nobody_listening_is_not_ready() -> None:
     with Client("127.0.0.1:1") as client, pytest.raises(NotReadyError, match=r":1 is"):
         client.check_health()

@@ -33,7 +33,11 @@ def test_every_setting_has_a_flag() -> None:
     add_flags(parser)
     parsed = parser.parse_args(["--bundle", "b", "--queue-tokens", "9"])
     assert vars(parsed) == {"bundle": "b", "queue_tokens": "9"}
-    assert "--drain-seconds" in parser.format_help()
+    shown = " ".join(parser.format_help().split())
+    assert "choose. [8081]" in shown
+    assert "differently. [empty]" in shown
+    assert "there is no default. [none]" in shown
+    assert "service. [false]" in shown
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -15,7 +15,7 @@ from diffmask_service.cli.output import discard_output, prepare_output, say_asid
 from diffmask_service.errors import DiffMaskError
 
 _SUMMARY_BY_COMMAND = {
-    "serve": "Serve a bundle over gRPC.",
+    "serve": "Serve bundles over gRPC.",
     "explain": "Predict a text and explain the prediction.",
     "audit": "Explain a data set and check every explanation.",
     "inspect": "Show a bundle's card and check the bundle.",

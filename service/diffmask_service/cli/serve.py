@@ -13,9 +13,10 @@ from diffmask_service.telemetry import configure_logging
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     parser.description = (
-        "Serve a bundle over gRPC until SIGTERM or SIGINT, then finish what was begun."
-        " Every flag is also a variable: --queue-tokens is DIFFMASK_QUEUE_TOKENS; a"
-        " flag beats a variable. Defaults stand in brackets."
+        "Serve one --bundle, or a --repository of several, over gRPC until SIGTERM or"
+        " SIGINT, then finish what was begun. Every flag is also a variable:"
+        " --queue-tokens is DIFFMASK_QUEUE_TOKENS; a flag beats a variable. Defaults"
+        " stand in brackets."
     )
     add_flags(parser)
     parser.add_argument(

@@ -136,7 +136,10 @@ def error_of(
         case grpc.StatusCode.PERMISSION_DENIED:
             return PermissionDenied(message)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineError(f"{target} did not answer in time: {message}")
+            return DeadlineError(
+                f"{target} did not answer in time: {message}",
+                retry_after_seconds=retry_after_seconds,
+            )
         case grpc.StatusCode.UNAVAILABLE:
             return NotReadyError(f"{target} is not ready: {message}")
         case grpc.StatusCode.RESOURCE_EXHAUSTED if retry_after_seconds is not None:

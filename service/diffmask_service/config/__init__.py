@@ -9,6 +9,7 @@ from diffmask_service.config.reading import (
     add_flags,
     format_config,
     read_config,
+    shown_default,
     wrong_settings,
 )
 from diffmask_service.config.service import ServiceConfig
@@ -18,5 +19,6 @@ __all__ = [
     "add_flags",
     "format_config",
     "read_config",
+    "shown_default",
     "wrong_settings",
 ]

@@ -20,7 +20,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         parser: Where the flags go; an absent flag leaves no attribute.
     """
     for setting in fields(ServiceConfig):
-        default = "none" if setting.default == Path() else setting.default
         meaning = setting.metadata["meaning"]
         # A switch may stand alone: `--insecure` is `--insecure true`.
         switch = {"nargs": "?", "const": "true"}
@@ -29,9 +28,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             "--" + setting.name.replace("_", "-"),
             default=argparse.SUPPRESS,
             metavar="VALUE",
-            help=f"{meaning} [{default}]".replace("%", "%%"),
+            help=f"{meaning} [{shown_default(setting)}]".replace("%", "%%"),
             **more,
         )
+
+
+def shown_default(setting: Field[Any]) -> str:
+    """Return how help and documentation write a setting's default."""
+    if isinstance(setting.default, bool):
+        return str(setting.default).lower()
+    if setting.default == Path():
+        return "none"
+    return str(setting.default) or "empty"
 
 
 def read_config(

@@ -142,12 +142,12 @@ class Shelf:
     def _nothing(
         self, model: str, version: str, slots: list[Slot]
     ) -> NotFound | NotReadyError:
-        wanted = f"{_shown(model)} of version {_shown(version)}"
+        wanted = _wanted(model, version)
         if any(slot.state is ModelState.LOADING for slot in slots):
-            return NotReadyError(f"the model {wanted} is being loaded; try again soon")
+            return NotReadyError(f"the {wanted} is being loaded; try again soon")
         if any(slot.is_expected for slot in slots):
             return NotReadyError(
-                f"the model {wanted} could not be loaded; the index of the repository"
+                f"the {wanted} could not be loaded; the index of the repository"
                 " tells why"
             )
         served = ", ".join(
@@ -155,9 +155,7 @@ class Shelf:
             for slot in self.slots
             if slot.engine is not None or slot.is_expected
         )
-        return NotFound(
-            f"no model {wanted} is served; there is {served or 'none at all'}"
-        )
+        return NotFound(f"no {wanted} is served; there is {served or 'none at all'}")
 
     def _hear(self, slot: Slot, engine: Engine) -> None:
         # An engine that is no longer in its slot has nothing to tell.
@@ -177,8 +175,9 @@ class Shelf:
             listener(name, str(version), is_ready)
 
 
-def _shown(name: str) -> str:
-    return shown_name(name) if name else "any"
+def _wanted(model: str, version: str) -> str:
+    named = f"model {shown_name(model)}" if model else "model"
+    return f"{named} of version {shown_name(version)}" if version else named
 
 
 def _entry(slot: Slot) -> ModelEntry:

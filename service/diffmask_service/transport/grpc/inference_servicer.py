@@ -116,8 +116,13 @@ class InferenceServicer:
         }
         if not states:
             raise NotFound(
-                f"the server knows no model {shown_name(request.name)} of version"
-                f" {shown_name(request.version) if request.version else 'any'};"
+                f"the server knows no model {shown_name(request.name)}"
+                + (
+                    f" of version {shown_name(request.version)}"
+                    if request.version
+                    else ""
+                )
+                + ";"
                 " RepositoryIndex lists those that it knows"
             )
         return pb.ModelReadyResponse(ready=ModelState.READY in states)

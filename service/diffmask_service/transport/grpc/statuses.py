@@ -143,7 +143,7 @@ def failure_of(error: Exception, *, request_id: str) -> Failure:
 
 
 def _retry(error: Exception) -> float | None:
-    if isinstance(error, OverloadedError):
+    if isinstance(error, OverloadedError | DeadlineError):
         return error.retry_after_seconds
     if isinstance(error, NotReadyError):
         return _RETRY_WHEN_NOT_READY_SECONDS

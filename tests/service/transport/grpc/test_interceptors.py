@@ -90,8 +90,14 @@ async def test_an_error_keeps_its_words_and_gets_its_status(
     assert (seen.code().name, seen.details()) == (code, str(error))
 
 
-async def test_overload_says_when_to_try_again() -> None:
-    error = OverloadedError("full", retry_after_seconds=0.25)
+@pytest.mark.parametrize(
+    "error",
+    [
+        OverloadedError("full", retry_after_seconds=0.25),
+        DeadlineError("would be late", retry_after_seconds=0.25),
+    ],
+)
+async def test_a_refusal_says_when_to_try_again(error: DiffMaskError) -> None:
     trailers = dict(await trailers_of(failing(error)))
     assert trailers["grpc-retry-pushback-ms"] == "250"
     assert "x-request-id" in trailers
