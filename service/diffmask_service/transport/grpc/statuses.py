@@ -20,6 +20,7 @@ from diffmask_service.errors import (
     DeadlineError,
     DiffMaskError,
     DigestMismatch,
+    FolderError,
     GraphError,
     InferenceError,
     InputTooLong,
@@ -50,12 +51,13 @@ STATUS_BY_ERROR: Mapping[type[DiffMaskError], grpc.StatusCode] = {
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotReadyError: grpc.StatusCode.UNAVAILABLE,
     DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
-    BundleError: grpc.StatusCode.INTERNAL,
-    ManifestError: grpc.StatusCode.INTERNAL,
-    DigestMismatch: grpc.StatusCode.INTERNAL,
-    SchemaVersionError: grpc.StatusCode.INTERNAL,
-    GraphError: grpc.StatusCode.INTERNAL,
-    SelfTestError: grpc.StatusCode.INTERNAL,
+    BundleError: grpc.StatusCode.FAILED_PRECONDITION,
+    FolderError: grpc.StatusCode.INTERNAL,
+    ManifestError: grpc.StatusCode.FAILED_PRECONDITION,
+    DigestMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    SchemaVersionError: grpc.StatusCode.FAILED_PRECONDITION,
+    GraphError: grpc.StatusCode.FAILED_PRECONDITION,
+    SelfTestError: grpc.StatusCode.FAILED_PRECONDITION,
     StartError: grpc.StatusCode.INTERNAL,
     ServerError: grpc.StatusCode.INTERNAL,
     InferenceError: grpc.StatusCode.INTERNAL,
@@ -143,7 +145,7 @@ def failure_of(error: Exception, *, request_id: str) -> Failure:
 
 
 def _retry(error: Exception) -> float | None:
-    if isinstance(error, OverloadedError):
+    if isinstance(error, OverloadedError | DeadlineError):
         return error.retry_after_seconds
     if isinstance(error, NotReadyError):
         return _RETRY_WHEN_NOT_READY_SECONDS
