@@ -14,6 +14,7 @@ DiffMaskError
 ├── NotReadyError           loading, unhealthy or draining
 ├── DeadlineError           the caller's time ran out, or would in the queue
 ├── BundleError             refuse to start
+│   ├── FolderError         no such folder; names its path, for the operator alone
 │   ├── ManifestError       carries the JSON path of the bad value
 │   ├── DigestMismatch      a file is not the one that was exported
 │   ├── SchemaVersionError  written by a later release
@@ -25,9 +26,10 @@ DiffMaskError
 ```
 
 Messages name what was sent, the limit and the remedy; they may reach a caller, so they
-hold no paths inside the server and no text, the caller's own included: what is told to
-one caller may be logged on the way. A name that the caller sent is repeated when it
-looks like one, see `shown_name`.
+hold no text, the caller's own included: what is told to one caller may be logged on the
+way. Nor do they hold a path inside the server, but for FolderError and StartError,
+which no caller is told. A name that the caller sent is repeated when it looks like one,
+see `shown_name`.
 """
 
 import re
@@ -114,6 +116,10 @@ class DeadlineError(DiffMaskError):
 
 class BundleError(DiffMaskError):
     """A bundle cannot be used; the server refuses to start with it."""
+
+
+class FolderError(BundleError):
+    """A folder that the operator named holds nothing to read; no caller sees which."""
 
 
 class ManifestError(BundleError):

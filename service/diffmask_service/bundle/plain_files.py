@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from diffmask_service.errors import BundleError
+from diffmask_service.errors import BundleError, FolderError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Not to wait for the other end, should the name be a pipe's.
@@ -29,16 +29,16 @@ def open_folder(path: Path) -> "PlainFolder":
         path: Where it is.
 
     Raises:
-        BundleError: There is none, or it cannot be opened.
+        FolderError: There is none, or it cannot be opened.
     """
     try:
         return PlainFolder(os.open(path, _FOLDER))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise BundleError(
+        raise FolderError(
             f"{path}: no such directory; name that of a bundle, or of a repository"
         ) from error
     except OSError as error:
-        raise BundleError(f"{path}: cannot be opened ({error.strerror})") from error
+        raise FolderError(f"{path}: cannot be opened ({error.strerror})") from error
 
 
 class PlainFolder:

@@ -11,7 +11,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from diffmask_service.core.batching import BatchPolicy, Shape
@@ -222,18 +222,24 @@ class Batcher:
             num_padding=len(lengths) * max(lengths) - sum(lengths),
             release=self._release(group),
         )
-        running = asyncio.get_running_loop().run_in_executor(
-            self._workers,
-            functools.partial(
-                self._run,
-                [entry.row for entry in group],
-                fetches=group[0].shape.fetches,
-            ),
+        running = self._workers.submit(
+            self._run,
+            [entry.row for entry in group],
+            fetches=group[0].shape.fetches,
         )
-        running.add_done_callback(functools.partial(self._deliver, group, started))
+        # Straight to the loop: `run_in_executor` would add a future and a turn of the
+        # loop between each run and its delivery.
+        running.add_done_callback(
+            functools.partial(
+                asyncio.get_running_loop().call_soon_threadsafe,
+                self._deliver,
+                group,
+                started,
+            )
+        )
 
     def _deliver(
-        self, group: list[Entry], started: float, running: asyncio.Future[Outputs]
+        self, group: list[Entry], started: float, running: Future[Outputs]
     ) -> None:
         self._num_idle += 1
         seconds = self._clock() - started

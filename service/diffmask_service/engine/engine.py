@@ -134,7 +134,12 @@ class Engine:
     @property
     def description(self) -> ModelDescription:
         """The model as its callers see it, with its present readiness."""
-        return replace(self._description, is_ready=self._lifecycle.is_ready)
+        return replace(self._description, is_ready=self.is_ready)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are answered now."""
+        return self._lifecycle.is_ready
 
     @property
     def limits(self) -> EngineLimits:
@@ -194,7 +199,9 @@ class Engine:
         try:
             turn = self._door.turn(deadline=deadline, priority=priority)
             with self._admission.admit(inputs, options, turn) as admitted:
-                reply = await self._answer(inputs, options, admitted, turn)
+                reply = await self._answer(
+                    inputs, options, admitted, turn, request_id=request_id
+                )
             outcome = "ok"
             self._tally.answer(reply, seconds=self._clock() - began)
         except BaseException as error:
@@ -203,7 +210,7 @@ class Engine:
             raise
         finally:
             self._telemetry.end_request(outcome=outcome, seconds=self._clock() - began)
-        return replace(reply, request_id=request_id)
+        return reply
 
     async def drain(self, timeout_seconds: float) -> bool:
         """Refuse new requests and wait for those in progress.
@@ -229,6 +236,8 @@ class Engine:
         options: ExplainOptions,
         admitted: Admitted,
         turn: Turn,
+        *,
+        request_id: str,
     ) -> Reply:
         tokenized = await self._text_work.do(
             "tokenize",
@@ -258,6 +267,7 @@ class Engine:
             model=self._description,
             selection=selection,
             tokenize_seconds=tokenized.seconds,
+            request_id=request_id,
         )
         self._telemetry.observe_timings(reply.timings)
         return reply

@@ -57,8 +57,9 @@ def build_reply(
     model: ModelDescription,
     selection: Selection,
     tokenize_seconds: float,
+    request_id: str,
 ) -> Reply:
-    """Return the answer to one request, its identity left out.
+    """Return the answer to one request.
 
     Args:
         answered: Its texts, after their runs.
@@ -66,6 +67,7 @@ def build_reply(
         model: What ran.
         selection: What was asked for.
         tokenize_seconds: How long tokenizing took, seconds.
+        request_id: Identity of the call in the log.
     """
     runs = [ran for each in answered for ran in each.runs]
     return Reply(
@@ -78,4 +80,5 @@ def build_reply(
             infer_seconds=sum(ran.infer_seconds for ran in runs),
             decode_seconds=explanations.seconds,
         ),
+        request_id=request_id,
     )

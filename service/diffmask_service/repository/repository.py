@@ -18,6 +18,7 @@ from diffmask_service.engine import Engine
 from diffmask_service.errors import (
     BundleError,
     DiffMaskError,
+    FolderError,
     NotFound,
     StartError,
     shown_name,
@@ -303,6 +304,12 @@ class Repository:
 
         try:
             engine = await self._off_loop(read_and_open)
+        except FolderError as error:
+            # What is wrong with a model is told to callers; where it lies is not.
+            _LOG.error("%s", error)
+            raise BundleError(
+                "its folder cannot be opened any more; the server's log tells more"
+            ) from error
         except (BundleError, StartError):
             raise
         # Whatever a bundle does to the libraries that read it, others are served.

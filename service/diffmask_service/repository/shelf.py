@@ -46,7 +46,7 @@ class Slot:
     @property
     def is_ready(self) -> bool:
         """Whether requests are answered."""
-        return self.engine is not None and self.engine.description.is_ready
+        return self.engine is not None and self.engine.is_ready
 
     @property
     def is_expected(self) -> bool:
@@ -121,12 +121,13 @@ class Shelf:
             for slot in self.versions(model or self._only_name())
             if version in ("", str(slot.version))
         ]
-        answering = [slot for slot in slots if slot.engine is not None]
+        answering = [slot.engine for slot in slots if slot.engine is not None]
         # An unhealthy version is better than none: only a request that succeeds can
         # prove that it works again.
-        for slot in sorted(answering, key=lambda slot: not slot.is_ready):
-            if slot.engine is not None:
-                return slot.engine
+        ready = (engine for engine in answering if engine.is_ready)
+        engine = next(ready, answering[0] if answering else None)
+        if engine is not None:
+            return engine
         raise self._nothing(model, version, slots)
 
     def index(self) -> tuple[ModelEntry, ...]:

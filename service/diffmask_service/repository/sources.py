@@ -19,7 +19,7 @@ from diffmask_service.bundle import (
     read_bundle_in,
     read_manifest_in,
 )
-from diffmask_service.errors import BundleError, ManifestError
+from diffmask_service.errors import BundleError, FolderError, ManifestError
 
 _LOG = logging.getLogger(__name__)
 # As the manifest allows them. Whatever else lies in the folder is passed over, such as
@@ -122,7 +122,7 @@ class ModelFolder:
                 except BundleError as error:
                     self._pass_over(name, error)
         if not found:
-            raise BundleError(
+            raise FolderError(
                 f"{self._root}: holds no model; put bundles into it as"
                 " MODEL/VERSION, with the version's number"
             )

@@ -1,6 +1,11 @@
-"""Metrics of gates and of the masks made from them."""
+"""Metrics of gates and of the masks made from them.
+
+A text has a sum for each state, kind of gate and counter, some dozens. They are added
+up in arrays, and the counters that show them are brought up to date at a scrape.
+"""
 
 from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
 from prometheus_client import Counter, Histogram
@@ -50,10 +55,16 @@ class GateMetrics:
         self._threshold = threshold
         self._by_state = by_state
         shown = states if by_state else ("all",)
-        self._sums = {
+        self._counters = {
             kind: [_counters(series, kind, state) for state in shown]
             for kind in GateKind
         }
+        # `[counters, layers]` float64, what the counters do not show yet.
+        self._sums = {
+            kind: np.zeros((len(_MEANINGS), len(states))) for kind in GateKind
+        }
+        self._lock = Lock()
+        series.gather_with(self._gather)
         self._kept = series.histogram(
             "diffmask_kept_tokens",
             "Tokens of a text that the hard mask of the aggregate score keeps.",
@@ -79,23 +90,18 @@ class GateMetrics:
             gates: `[layers, tokens]` float32 in [0, 1], all states, special tokens
                 counted.
         """
-        sums = np.stack(
-            [
-                gates.sum(axis=1, dtype=np.float64),
-                (gates >= np.float32(self._threshold)).sum(axis=1),
-                ((gates <= _SHUT) | (gates >= _OPEN)).sum(axis=1),
-                np.full(len(gates), gates.shape[1]),
-            ],
-            axis=1,
-        )  # [layers, counters]
-        if not self._by_state:
-            sums = sums.sum(axis=0, keepdims=True)
-        for counters, amounts in zip(self._sums[kind], sums.tolist(), strict=True):
-            for counter, amount in zip(counters, amounts, strict=True):
-                counter.inc(amount)
+        openness = gates.sum(axis=1, dtype=np.float64)
+        kept = (gates >= np.float32(self._threshold)).sum(axis=1)
+        saturated = ((gates <= _SHUT) | (gates >= _OPEN)).sum(axis=1)
+        with self._lock:
+            sums = self._sums[kind]
+            sums[0] += openness
+            sums[1] += kept
+            sums[2] += saturated
+            sums[3] += gates.shape[1]
         if kind is GateKind.INPUT:
-            kept = hard_mask(aggregate_scores(gates), threshold=self._threshold)
-            self._kept.observe(int(kept.sum()))
+            mask = hard_mask(aggregate_scores(gates), threshold=self._threshold)
+            self._kept.observe(int(mask.sum()))
 
     def count_verifications(self, explanation: Explanation) -> None:
         """Count what the kept tokens of one text alone led to."""
@@ -103,6 +109,19 @@ class GateMetrics:
             key = "true" if verification.is_agreeing else "false"
             self._agreement[key].inc()
             self._divergence.observe(verification.divergence)
+
+    def _gather(self) -> None:
+        with self._lock:
+            taken = {kind: sums.T.copy() for kind, sums in self._sums.items()}
+            for sums in self._sums.values():
+                sums[:] = 0
+        for kind, sums in taken.items():
+            by_state = sums if self._by_state else sums.sum(axis=0, keepdims=True)
+            for counters, amounts in zip(
+                self._counters[kind], by_state.tolist(), strict=True
+            ):
+                for counter, amount in zip(counters, amounts, strict=True):
+                    counter.inc(amount)
 
 
 def _counters(series: ModelSeries, kind: GateKind, state: str) -> list[Counter]:

@@ -9,12 +9,13 @@ text format cannot carry native ones, and the Python client does not make them.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import RestrictedRegistry
 
 from diffmask_service.core.values import ModelIdentity
 
@@ -28,10 +29,28 @@ class SeriesRegistry(CollectorRegistry):
 
     The client would add one to each counter and histogram, 40 % more series that nobody
     asks for; its own switch is a global of the process.
+
+    Attributes:
+        gatherers: Called before anything is shown, from the thread of the scrape: they
+            bring those counters up to date that are summed elsewhere.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gatherers: list[Callable[[], None]] = []
+
+    def restricted_registry(self, names: Iterable[str]) -> RestrictedRegistry:
+        """Return what shows some of the families."""
+        self._gather()
+        return super().restricted_registry(names)
+
+    def _gather(self) -> None:
+        for gather in tuple(self.gatherers):
+            gather()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the families."""
+        self._gather()
         for family in super().collect():
             family.samples = [
                 sample
@@ -48,7 +67,7 @@ class Families:
         registry: Where they are shown.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: SeriesRegistry) -> None:
         self._registry = registry
         self._families: dict[str, Any] = {}
         # Two engines serve the same version while one takes over from the other.
@@ -70,6 +89,15 @@ class Families:
         family: _Family = self._families[name]
         return family
 
+    def gather_with(self, gather: Callable[[], None]) -> None:
+        """Have counters brought up to date before they are shown."""
+        self._registry.gatherers.append(gather)
+
+    def gather_last(self, gather: Callable[[], None]) -> None:
+        """Bring them up to date once more, and no more after that."""
+        self._registry.gatherers.remove(gather)
+        gather()
+
     def forget(self, labels: tuple[str, str]) -> None:
         """Remove every series of a model's version."""
         for family in self._families.values():
@@ -89,6 +117,16 @@ class ModelSeries:
         self._families = families
         self._labels = (identity.id, identity.version)
         families.users[self._labels] += 1
+        self._gatherers: list[Callable[[], None]] = []
+
+    def gather_with(self, gather: Callable[[], None]) -> None:
+        """Have series brought up to date before they are shown, until they are removed.
+
+        Args:
+            gather: Does so; called from the thread of a scrape.
+        """
+        self._gatherers.append(gather)
+        self._families.gather_with(gather)
 
     def make(
         self,
@@ -133,6 +171,8 @@ class ModelSeries:
 
     def remove(self) -> None:
         """Remove the series, unless another engine serves the same version."""
+        while self._gatherers:
+            self._families.gather_last(self._gatherers.pop())
         users = self._families.users
         users[self._labels] -= 1
         if users[self._labels] == 0:

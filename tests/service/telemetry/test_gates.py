@@ -56,6 +56,36 @@ def test_states_can_be_added_up() -> None:
     assert counted(telemetry, "diffmask_gate_tokens_total", **labels) is None
 
 
+def test_an_engine_that_closes_leaves_what_it_counted_to_its_successor() -> None:
+    telemetry = Telemetry()
+    old, new = (
+        telemetry.for_model(IDENTITY, states=("a", "b"), threshold=0.5)
+        for _ in range(2)
+    )
+    old.count_text(bare_explanation(), OUTPUTS)
+    old.close()
+    new.count_text(bare_explanation(), OUTPUTS)
+    labels = {"kind": "input", "state": "a"}
+    assert counted(telemetry, "diffmask_gate_tokens_total", **labels) == 8
+    new.close()
+    assert counted(telemetry, "diffmask_gate_tokens_total", **labels) is None
+    assert not telemetry.registry.gatherers
+
+
+def test_a_scrape_of_some_families_is_up_to_date() -> None:
+    telemetry = Telemetry()
+    model = telemetry.for_model(IDENTITY, states=("a", "b"), threshold=0.5)
+    model.count_text(bare_explanation(), OUTPUTS)
+    some = telemetry.registry.restricted_registry(["diffmask_gate_tokens_total"])
+    assert [
+        sample.value
+        for family in some.collect()
+        for sample in family.samples
+        if sample.name == "diffmask_gate_tokens_total"
+        and sample.labels["kind"] == "input"
+    ] == [4, 4]
+
+
 def test_kept_tokens_are_those_of_the_aggregate_score() -> None:
     telemetry = Telemetry()
     model = telemetry.for_model(IDENTITY, states=("a", "b"), threshold=0.5)

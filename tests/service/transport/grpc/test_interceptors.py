@@ -12,6 +12,7 @@ import pytest
 from diffmask_service.errors import (
     DeadlineError,
     DiffMaskError,
+    FolderError,
     InferenceError,
     InputTooLong,
     NotFound,
@@ -94,20 +95,27 @@ async def test_an_error_keeps_its_words_and_gets_its_status(
     "error",
     [
         OverloadedError("full", retry_after_seconds=0.25),
-        DeadlineError("would be late", retry_after_seconds=0.25),
+        DeadlineError("the queue is too long", retry_after_seconds=0.25),
     ],
 )
-async def test_a_refusal_says_when_to_try_again(error: DiffMaskError) -> None:
+async def test_what_waiting_cures_says_when_to_try_again(error: DiffMaskError) -> None:
     trailers = dict(await trailers_of(failing(error)))
     assert trailers["grpc-retry-pushback-ms"] == "250"
     assert "x-request-id" in trailers
+
+
+async def test_a_deadline_that_passed_has_no_hint() -> None:
+    trailers = dict(await trailers_of(failing(DeadlineError("too late"))))
+    assert "grpc-retry-pushback-ms" not in trailers
 
 
 async def trailers_of(answer: Answer) -> Any:
     return (await failure(answer)).trailing_metadata()
 
 
-@pytest.mark.parametrize("error", [InferenceError("cuda 7"), KeyError("a text")])
+@pytest.mark.parametrize(
+    "error", [InferenceError("cuda 7"), KeyError("a text"), FolderError("/secret: no")]
+)
 async def test_our_failures_send_a_fixed_sentence_and_log_once(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,6 +129,7 @@ async def test_our_failures_send_a_fixed_sentence_and_log_once(
     assert request_id in logged
     assert "test_interceptors.py" in logged
     assert request_id in str(seen.details())
+    assert str(error) not in str(seen.details())
 
 
 async def test_the_log_keeps_our_words_and_no_others(

@@ -1,6 +1,7 @@
 """Model control through the protocol, on a real repository."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import bind, build_server
 from tests.support.inference import SETTINGS
-from tests.support.repository import put_version
+from tests.support.repository import put_bad_version, put_version
 
 
 @pytest.fixture
@@ -77,3 +78,26 @@ async def test_a_model_that_is_not_there_is_not_found(client: Any) -> None:
     with pytest.raises(InferenceServerException, match="holds no model") as raised:
         await client.load_model("huge")
     assert raised.value.status() == "StatusCode.NOT_FOUND"
+
+
+async def test_a_bad_bundle_is_told_to_who_asked_for_it(
+    client: Any, tmp_path: Path
+) -> None:
+    put_bad_version(tmp_path, 4)
+    with pytest.raises(InferenceServerException) as raised:
+        await client.load_model("tiny")
+    assert raised.value.status() == "StatusCode.FAILED_PRECONDITION"
+    told = str(raised.value.message())
+    assert told.startswith("tokenizer.json: its bytes are not the exported ones")
+    # The index says the same, and what answered before still does.
+    entries = (await client.get_model_repository_index()).models
+    assert {each.version: each.reason for each in entries} == {"3": "", "4": told}
+    assert await client.is_model_ready("tiny", "3")
+
+
+async def test_where_the_models_lie_is_not_told(client: Any, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path)
+    with pytest.raises(InferenceServerException, match="the server failed") as raised:
+        await client.load_model("tiny")
+    assert raised.value.status() == "StatusCode.INTERNAL"
+    assert str(tmp_path) not in str(raised.value.message())
