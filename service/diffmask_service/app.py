@@ -23,6 +23,7 @@ from diffmask_service.repository import (
     watch,
 )
 from diffmask_service.telemetry import Telemetry, connect_tracer
+from diffmask_service.transport.grpc import accepting
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
     SERVICE_NAMES,
@@ -192,8 +193,8 @@ async def _listen(
             tokens=config.metrics_tokens,
             tls=config.tls_files if config.metrics_tls else None,
         ).start()
-        await server.start()
-        await health_server.start()
+        await accepting.start(server)
+        await accepting.start(health_server)
     except BaseException:
         if metrics is not None:
             metrics.stop()

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from benchmarks.fuzzing.frames import SETTINGS, frame, whole_call
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 from tests.support.process import ServerProcess, launch, running_server
 from tests.support.tiny import tiny_input_gates, tiny_logits
@@ -189,6 +190,22 @@ def test_an_open_watch_does_not_hold_up_the_stop(tiny_directory: Path) -> None:
         seen += [reply.status for reply in watch]
     assert status == 0, log
     assert seen == [SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+
+
+def test_a_path_that_ends_the_accept_loop_ends_the_process(
+    tiny_directory: Path,
+) -> None:
+    # gRPC itself would leave a process that lives and refuses every connection.
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS)
+    with running_server(tiny_directory) as server:
+        host, _, port = server.grpc_target.rpartition(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(preface + whole_call(1, "/\xff/x", b""))
+            while connection.recv(4096):
+                pass
+        status, log = server.process.wait(), server.log.whole()
+    assert status == 1
+    assert "path is not UTF-8" in log
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,13 @@ class SelfTest:
     """Cases and how far a processor of another make may stray.
 
     Attributes:
-        tolerance: Largest absolute difference of any logit or gate, in [0, 0.1]: more
-            would pass what is broken.
+        tolerance: Largest absolute difference of any logit or gate, in [0, 0.5]: more
+            would pass what is broken. Arithmetic in 8 bits needs as much: a change of
+            3e-6 in the embeddings moved one gate by 0.24.
         cases: At least one and at most 256.
     """
 
-    tolerance: Annotated[float, msgspec.Meta(ge=0.0, le=0.1)]
+    tolerance: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)]
     cases: Annotated[tuple[SelfTestCase, ...], msgspec.Meta(max_length=256)]
 
     def to_json(self) -> bytes:

@@ -1,27 +1,18 @@
 """The shipped bundle: whoever shares a run or a request gets the same bits."""
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.isolation import TEXTS, compare, count_differences
 from diffmask_service.app import open_engine
-from diffmask_service.core.values import ExplainOptions, Explanation, TextInput
+from diffmask_service.bundle import read_bundle
+from diffmask_service.core.values import ExplainOptions, TextInput
 from diffmask_service.engine import Engine, EngineLimits
 from tests.support.replies import labelled
 
 _BUNDLE = Path(__file__).parents[3] / "bundles" / "sst2-minilm"
-# Several of equal length, so that groups form, and some of lengths of their own.
-TEXTS = (
-    "A fast , funny , highly enjoyable movie .",
-    "A slow , dull , hardly bearable movie .",
-    "A warm , clever , truly moving story .",
-    "good",
-    "bad",
-    "not at all what it could have been",
-    "the actors do their best with a script that gives them nothing to do at all",
-)
 
 
 @pytest.fixture(scope="module")
@@ -31,30 +22,17 @@ def shipped() -> Iterator[Engine]:
     engine.close()
 
 
-def bits(explanation: Explanation) -> tuple[bytes, bytes, bytes]:
-    assert explanation.input_gates is not None
-    assert explanation.hidden_gates is not None
-    return (
-        labelled(explanation.prediction).logits.tobytes(),
-        explanation.input_gates.tobytes(),
-        explanation.hidden_gates.tobytes(),
-    )
+@pytest.mark.parametrize("precision", read_bundle(_BUNDLE).manifest.graphs)
+async def test_mates_change_no_bit(precision: str) -> None:
+    figures = await compare(_BUNDLE, precision=precision)
+    assert figures["compared"] > 100
+    assert figures["different"] == 0
 
 
-async def explain(engine: Engine, *texts: str) -> list[tuple[bytes, bytes, bytes]]:
-    inputs = [TextInput(text=text) for text in texts]
-    reply = await engine.explain(inputs, ExplainOptions(), deadline=float("inf"))
-    return [bits(explanation) for explanation in reply.explanations]
-
-
-async def test_alone_grouped_reordered_and_at_once_are_bitwise_equal(
-    shipped: Engine,
-) -> None:
-    alone = {text: (await explain(shipped, text))[0] for text in TEXTS}
-    for order in (TEXTS, TEXTS[::-1], TEXTS * 2, TEXTS[:3] * 8):
-        assert await explain(shipped, *order) == [alone[text] for text in order]
-    at_once = await asyncio.gather(*(explain(shipped, text) for text in TEXTS * 3))
-    assert [each[0] for each in at_once] == [alone[text] for text in TEXTS * 3]
+def test_a_difference_is_counted() -> None:
+    replies = [(["a", "other", "b"], [b"1", b"3", b"2"]), (["b"], [b"4"])]
+    counts = count_differences({"a": b"1", "b": b"2"}, replies)
+    assert counts == {"compared": 3, "different": 1}
 
 
 async def test_prediction_is_the_same_with_and_without_gates(shipped: Engine) -> None:

@@ -33,7 +33,7 @@ class EvaluateConfig(DataConfig):
             tokens.
         html: File for the same as one page that opens offline.
         texts: Test texts drawn for those figures; 0 for none of them. A text takes
-            about a second.
+            several seconds.
         random_orders: Random orders of each text that make the controls.
         compare: Other explainers to measure beside the probes; `integrated-gradients`
             needs Captum.

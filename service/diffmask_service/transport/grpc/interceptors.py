@@ -83,9 +83,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> "Handler | None":
         """Return the method's handler, wrapped."""
         handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        # Only now: a path that no handler answers to may have any form.
         _, service, name = str(handler_call_details.method).split("/", 2)
-        if handler is None or service not in self._services:
-            return handler
+        if service not in self._services:
+            return _refusing_malformed(handler)
         method = _Method(
             service=service,
             name=name,
@@ -175,6 +178,22 @@ def _work(handler: "Handler") -> _Work:
                 await context.write(response)
 
     return work
+
+
+def _refusing_malformed(handler: "Handler") -> "Handler":
+    # gRPC itself would answer a single request that does not parse with UNKNOWN.
+    if handler.request_streaming:
+        return handler
+    work = _work(handler)
+
+    async def refusing(request: object, context: _Context) -> object:
+        if isinstance(request, MalformedMessage):
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "the request is not a valid message"
+            )
+        return await work(request, context)
+
+    return replace_work(handler, refusing)
 
 
 def replace_work(handler: "Handler | None", work: _Work) -> "Handler":

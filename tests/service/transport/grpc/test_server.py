@@ -125,6 +125,21 @@ async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> 
     assert await method(b"").code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.parametrize("path", ["/one", "//", "/a/b/c/d", "/diffmask.v1.Explainer"])
+async def test_a_path_of_any_form_is_unimplemented(
+    channel: grpc.aio.Channel, path: str
+) -> None:
+    method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+    assert await method(b"").code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_malformed_health_check_is_invalid(channel: grpc.aio.Channel) -> None:
+    method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/grpc.health.v1.Health/Check"
+    )
+    assert await method(b"\x0a\xff").code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_series_exist_at_zero_before_the_first_call(
     channel: grpc.aio.Channel, telemetry: Telemetry
 ) -> None:

@@ -46,7 +46,7 @@ class ProbeSettings:
     baseline_learning_rate: float = 1.5e-2
     bottleneck_size: int = 32
     initial_bias: float = 3.0
-    energy_weight: float = 0.002
+    energy_weight: float = 0.0005
     # From 3, all gates had closed in one of five runs before the price of that had
     # risen, and the baseline had moved to a digit of the query.
     controller: NuPI = field(default_factory=lambda: NuPI(initial=15.0))

@@ -1,0 +1,1 @@
+"""Other servers for the same graph; these modules run in an environment of theirs."""

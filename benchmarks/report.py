@@ -1,0 +1,91 @@
+"""Write `RESULTS.md` from the figures that the scripts have stored; none is typed.
+
+python -m benchmarks.report --results benchmarks/results --to benchmarks/RESULTS.md
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import chaos, fuzz, isolation, load, memory, others
+
+_HERE = Path(__file__).parent
+Describe = Callable[[Any], list[str]]
+# In the order of the report.
+SECTIONS: Mapping[str, tuple[str, Describe]] = {
+    "load": ("Load up to three times capacity", load.describe),
+    "chaos": ("Servers killed, stopped and clogged", chaos.describe),
+    "fuzz": ("Hostile input", fuzz.describe),
+    "memory": ("Memory under adversarial lengths", memory.describe),
+    "others": ("Explained here, predicted elsewhere", others.describe),
+    "isolation": ("Answers alone and in company", isolation.describe),
+}
+_TITLE = """\
+# Results
+
+What the scripts of this folder measured; each keeps its figures in `results/`, and \
+`python -m benchmarks.report` writes this page from them.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, default=_HERE / "results")
+    parser.add_argument("--to", type=Path, default=_HERE / "RESULTS.md")
+    arguments = parser.parse_args()
+    arguments.to.write_text(write_report(arguments.results))
+
+
+def write_report(results: Path) -> str:
+    """Return the page; scripts that have stored nothing are left out.
+
+    Args:
+        results: Directory of their figures.
+    """
+    pictures = sorted(path.name for path in results.glob("*.svg"))
+    parts = [_TITLE]
+    for name, (title, describe) in SECTIONS.items():
+        path = results / f"{name}.json"
+        if not path.exists():
+            continue
+        record = json.loads(path.read_text())
+        lines = [
+            f"## {title}",
+            "",
+            _circumstances(record),
+            "",
+            *describe(record["figures"]),
+        ]
+        if f"{name}.svg" in pictures:
+            lines += ["", f"![{title}]({results.name}/{name}.svg)"]
+        parts.append("\n".join(lines).rstrip() + "\n")
+    return "\n".join(parts)
+
+
+def _circumstances(record: Mapping[str, Any]) -> str:
+    machine, arguments = record["machine"], record["arguments"]
+    flags = " ".join(
+        f"--{key.replace('_', '-')} {_spell(value)}"
+        for key, value in arguments.items()
+        if value not in ("", [], None)
+    )
+    return (
+        f"{record['measured_on']}, {machine['processor']}, {machine['cores']} cores"
+        f" (load {machine['load_after']} at the end), Python {machine['python']},"
+        f" ONNX Runtime {machine['packages']['onnxruntime']},"
+        f" grpcio {machine['packages']['grpcio']}:"
+        f" `python -m benchmarks.{record['name']} {flags}`"
+    )
+
+
+def _spell(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    main()

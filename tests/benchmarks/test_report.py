@@ -1,0 +1,76 @@
+"""From stored figures to the page, with no figure typed on the way."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.report import SECTIONS, write_report
+from benchmarks.results import store, table
+
+_FIGURES: dict[str, dict[str, Any]] = {
+    "load": {"capacity_per_second": 12.5, "runs": []},
+    "chaos": {"rolled": {"failed": 0, "ended badly": 0}},
+    "fuzz": {
+        "statuses": {"OK": 4321},
+        "frames": {},
+        "streams": 7,
+        "canaries": 5,
+        "failures": [],
+    },
+    "memory": {
+        "requests": 10,
+        "after_warm_up_mib": 100.0,
+        "last_mib": 101.0,
+        "last_over_warm_up": 1.01,
+        "highest_over_warm_up": 1.02,
+        "readings": [[0, 100.0], [10, 101.0]],
+    },
+    "others": {"ours": {"texts_per_second": 10.0, "ours_over_it": 1.0}},
+    "isolation": {"w8": {"compared": 146, "different": 0, "joined": 9}},
+}
+
+
+def test_every_script_has_its_section(tmp_path: Path) -> None:
+    assert _FIGURES.keys() == SECTIONS.keys()
+    arguments = argparse.Namespace(
+        to=tmp_path, bundle=tmp_path / "sst2", seed=3, plot=None
+    )
+    for name, figures in _FIGURES.items():
+        store(name, figures, arguments=arguments)
+    (tmp_path / "load.svg").touch()
+    page = write_report(tmp_path)
+    for title, _ in SECTIONS.values():
+        assert f"## {title}" in page
+    assert "12.5 calls a second" in page
+    assert "4,321 messages" in page
+    assert "1.010 times" in page
+    assert "`python -m benchmarks.load --bundle sst2 --seed 3`" in page
+    assert f"({tmp_path.name}/load.svg)" in page
+    # No path of the machine.
+    assert str(tmp_path) not in page
+
+
+def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
+    assert "##" not in write_report(tmp_path)
+
+
+def test_nothing_is_stored_unless_asked(tmp_path: Path) -> None:
+    store("load", {}, arguments=argparse.Namespace(to=None))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "spelt"),
+    [
+        (0.00123, "0.0012"),
+        (0.5, "0.5"),
+        (12.345, "12.3"),
+        (1234.5, "1,234"),
+        (10**6, "1,000,000"),
+        ("OK", "OK"),
+    ],
+)
+def test_figures_have_three_digits(cell: object, spelt: str) -> None:
+    assert table(["a"], [[cell]])[-1] == f"| {spelt} |"
