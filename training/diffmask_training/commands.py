@@ -201,8 +201,9 @@ def run_export(config: ExportConfig) -> int:
     bundle = export(config)
     size = sum(file.num_bytes for file in bundle.manifest.files.values())
     console = Console()
-    console.print(bundle.files["README.md"].decode(), markup=False, highlight=False)
-    console.print(f"{config.bundle}: {size / 1e6:.1f} MB, digest {bundle.digest}")
+    # The card's lines end where its author broke them, not at the terminal's width.
+    console.out(bundle.files["README.md"].decode(), highlight=False)
+    console.out(f"{config.bundle}: {size / 1e6:.1f} MB, digest {bundle.digest}")
     return 0
 
 

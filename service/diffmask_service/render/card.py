@@ -44,7 +44,7 @@ def _facts(bundle: Bundle) -> Table:
         ("task", manifest.task + (", text pairs" if manifest.takes_pairs else "")),
         ("labels", ", ".join(manifest.labels) or "none"),
         ("states", ", ".join(manifest.states)),
-        ("longest input", f"{manifest.max_tokens} tokens"),
+        ("input limit", f"{manifest.max_tokens} tokens"),
         ("hard mask", f"keeps gates of {manifest.gates.hard_mask_threshold:g} or more"),
         ("drift", _drift(manifest)),
         *_quality(manifest),

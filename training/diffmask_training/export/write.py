@@ -253,12 +253,12 @@ def _refuse_unsound(kind: ProbeKind, fitted: FittedProbe, *, force: bool) -> Non
     if force or (record.is_feasible and not record.is_collapsed):
         return
     what = "has collapsed" if record.is_collapsed else "is not feasible"
-    remedy = "fit longer, or with a larger margin"
+    remedy = "give it more --epochs, or a larger --margin"
     if record.verdict is not None and record.verdict.advice:
         remedy = record.verdict.advice[0]
     raise InfeasibleError(
-        f"the {kind} probe {what}; {remedy}; or export it all the same with --force,"
-        " which the manifest then says"
+        f"the {kind} probe {what}; fit it again ({remedy}), or export it all the same"
+        " with --force, which the manifest then says"
     )
 
 
