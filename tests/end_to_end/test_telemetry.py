@@ -1,10 +1,7 @@
 """What a real server tells of itself, and of nobody else: metrics, spans, the log."""
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,6 +14,7 @@ from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
 from tests.support.collector import Collector, grpc_collector, http_collector
 from tests.support.drifting import tiny_histograms
 from tests.support.process import running_server
+from tests.support.programs import program
 from tests.support.tiny import write_tiny_bundle
 
 # A word that the vocabulary does not have, and one that it has.
@@ -30,13 +28,6 @@ LOG_FIELDS = {"time", "level", "logger", "message", "id", "method", "code"}
 LOG_FIELDS |= {"texts", "tokens", "seconds", "tokenize", "queue", "infer", "decode"}
 SPAN_FIELDS = {"rpc.system", "rpc.service", "rpc.method", "diffmask.request_id"}
 SPAN_FIELDS |= {"diffmask.grpc_code", "diffmask.num_tokens", "diffmask.num_masks"}
-
-
-def promtool() -> str:
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    found = shutil.which("promtool", path=places)
-    assert found, "promtool is missing; `.ci/debian-tools ENVIRONMENT` installs it"
-    return found
 
 
 def scrape(url: str) -> str:
@@ -63,7 +54,7 @@ def test_promtool_finds_nothing_to_mend(watched_directory: Path) -> None:
         busy = scrape(server.metrics_url)
     for text in (idle, busy):
         done = subprocess.run(
-            [promtool(), "check", "metrics"],
+            [program("promtool"), "check", "metrics"],
             input=text,
             capture_output=True,
             text=True,
