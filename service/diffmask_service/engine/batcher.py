@@ -227,16 +227,14 @@ class Batcher:
             [entry.row for entry in group],
             fetches=group[0].shape.fetches,
         )
+        loop = asyncio.get_running_loop()
+
         # Straight to the loop: `run_in_executor` would add a future and a turn of the
         # loop between each run and its delivery.
-        running.add_done_callback(
-            functools.partial(
-                asyncio.get_running_loop().call_soon_threadsafe,
-                self._deliver,
-                group,
-                started,
-            )
-        )
+        def deliver(running: Future[Outputs]) -> None:
+            loop.call_soon_threadsafe(self._deliver, group, started, running)
+
+        running.add_done_callback(deliver)
 
     def _deliver(
         self, group: list[Entry], started: float, running: Future[Outputs]
