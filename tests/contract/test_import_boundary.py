@@ -38,3 +38,18 @@ def test_importing_the_app_does_not_load_the_runtime() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_only_an_audit_needs_pyarrow_and_names_its_extra() -> None:
+    code = """
+import sys
+sys.modules["pyarrow"] = None
+import diffmask_service.app
+from diffmask_service.cli import main
+sys.exit(main(["audit", "in.csv", "--output", "out", "--bundle", "bundle"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "install diffmask-service[audit]" in done.stderr

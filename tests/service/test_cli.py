@@ -290,7 +290,9 @@ def test_wrong_command_line_prints_the_usage(
     assert "usage: diffmask" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["serve", "explain", "inspect", "healthcheck"])
+@pytest.mark.parametrize(
+    "command", ["serve", "explain", "audit", "inspect", "healthcheck"]
+)
 def test_help_explains_every_flag(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,12 +11,13 @@ A part counts once its line is in the journal whole. Whatever a killed run leave
 that is written again, to the same bytes.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -65,16 +66,17 @@ class Folder:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self._path = path
-        with _writing(path):
+        with _writing(path), ExitStack() as closing:
+            path.mkdir(parents=True, exist_ok=True)
+            closing.enter_context(_lock(path))
             _claim(path, identity)
             (path / _PARTS).mkdir(exist_ok=True)
-            self._journal = (path / _JOURNAL).open("a+b")
-        try:
-            self._lock()
+            # Without a buffer, which would try again at its end what failed before.
+            self._journal = closing.enter_context(
+                (path / _JOURNAL).open("a+b", buffering=0)
+            )
             self._parts = self._read_journal()
-        except BaseException:
-            self._journal.close()
-            raise
+            self._closing = closing.pop_all()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -105,9 +107,7 @@ class Folder:
         )
         with _writing(self._path):
             _write_whole(self._path / _PARTS, part.name, content, staging=self._path)
-            self._journal.write(json.dumps(asdict(part)).encode() + b"\n")
-            self._journal.flush()
-            os.fsync(self._journal.fileno())
+            self._add_line(json.dumps(asdict(part)).encode() + b"\n")
         self._parts.append(part)
 
     def write_summary(self, summary: Mapping[str, Any]) -> Path:
@@ -122,7 +122,7 @@ class Folder:
 
     def close(self) -> None:
         """Let other audits have it."""
-        self._journal.close()
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,23 +135,19 @@ class Folder:
     ) -> None:
         self.close()
 
-    def _lock(self) -> None:
-        # The kernel lets go of it however the process ends.
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InvalidInput(
-                f"{self._path}: another process writes to it; wait for its end"
-            ) from error
+    def _add_line(self, line: bytes) -> None:
+        # A disk that is nearly full takes the beginning.
+        if self._journal.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(self._journal.fileno())
 
     def _read_journal(self) -> list[Part]:
-        with _writing(self._path):
-            self._journal.seek(0)
-            whole, _, torn = self._journal.read().rpartition(b"\n")
-            if torn:
-                self._journal.truncate(len(whole) + bool(whole))
-            for left in self._path.glob(".*.partial"):
-                left.unlink()
+        self._journal.seek(0)
+        whole, _, torn = self._journal.readall().rpartition(b"\n")
+        if torn:
+            self._journal.truncate(len(whole) + bool(whole))
+        for left in self._path.glob(".*.partial"):
+            left.unlink()
         try:
             parts = [msgspec.json.decode(x, type=Part) for x in whole.splitlines()]
         except msgspec.DecodeError as error:
@@ -180,8 +176,24 @@ class Folder:
             )
 
 
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    # On the folder itself, so that it leaves nothing behind; the kernel lets go of it
+    # however the process ends.
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InvalidInput(
+                f"{path}: another process writes to it; wait for its end"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
 def _claim(path: Path, identity: Mapping[str, Any]) -> None:
-    path.mkdir(parents=True, exist_ok=True)
     content = _to_json(identity)
     try:
         found = (path / _AUDIT).read_bytes()

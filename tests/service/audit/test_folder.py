@@ -1,3 +1,6 @@
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -84,7 +87,35 @@ def test_a_damaged_journal_is_refused(path: Path) -> None:
         Folder(path, IDENTITY)
 
 
-def test_a_full_disk_keeps_what_was_written() -> None:
-    # A device that takes no byte stands for a disk without room.
+@contextmanager
+def _file_limit(num_bytes: int) -> Iterator[None]:
+    # Stands for a disk without room: what a file may not hold is an OSError too.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("content", [b"third", b"third" * 1000])
+def test_a_full_disk_keeps_what_was_written(path: Path, content: bytes) -> None:
+    # Enough for a small part, and for the beginning of its line in the journal.
+    num_bytes = (path / "journal.jsonl").stat().st_size + 20
+    with (
+        Folder(path, IDENTITY) as folder,
+        pytest.raises(InvalidInput, match="run the same command again"),
+        _file_limit(num_bytes),
+    ):
+        _add(folder, content)
+    with Folder(path, IDENTITY) as folder:
+        assert len(folder.parts) == 2
+        _add(folder, content)
+    with Folder(path, IDENTITY) as folder:
+        assert [part.num_rows for part in folder.parts] == [2, 2, 2]
+
+
+def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(InvalidInput, match="cannot be written"):
-        Folder(Path("/dev/full"), IDENTITY)
+        Folder(tmp_path / "file", IDENTITY)
