@@ -11,7 +11,7 @@ def test_quantiles_are_those_of_the_sorted_values(num_values: int) -> None:
     shares = (0.01, 0.25, 0.5, 0.99, 1.0)
     found = exact_quantiles(lambda: np.array_split(values, 7), shares)
     expected = np.quantile(values, shares, method="inverted_cdf")
-    np.testing.assert_array_equal(np.asarray(found, np.float32), expected)
+    np.testing.assert_array_equal(np.array(found, dtype=np.float32), expected)
 
 
 def test_zeros_of_either_sign_are_zero() -> None:
