@@ -22,7 +22,7 @@ def locked(name: str) -> dict[str, str]:
     """Return version by package; every one must have a hash."""
     text = re.sub(r"#.*", "", (LOCKS / name).read_text(encoding="utf-8"))
     entries = text.replace("\\\n", " ").strip().splitlines()
-    version_by_name = {}
+    version_by_name: dict[str, str] = {}
     for entry in filter(str.strip, entries):
         found = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==(\S+)(.*)", entry)
         assert found, entry

@@ -73,7 +73,7 @@ class GrpcSettings:
     max_metadata_bytes: int = 8192
     max_concurrent_calls: int = 1024
     max_connection_age_seconds: float = 300.0
-    max_connection_age_grace_seconds: float = 30.0
+    max_connection_age_grace_seconds: float = 3600.0
     stream_window: int = 16
     security: GrpcSecurity = GrpcSecurity()
 

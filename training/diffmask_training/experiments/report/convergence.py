@@ -8,12 +8,13 @@ from diffmask_training.experiments.results import Results
 
 _LOWEST_KEPT, _HIGHEST_KEPT = 0.02, 0.90
 _TARGET = 0.95  # 19 of 20
+_FEWEST_FITS = 20
 
 
 def convergence_section(results: Results) -> str:
     """Return the section in Markdown."""
     sound = sum(_is_sound(unit) for unit in results.units.values())
-    verdict = "met" if sound / len(results.units) >= _TARGET else "**missed**"
+    verdict = _verdict(sound, num_fits=len(results.units))
     return "\n".join(
         [
             "## Fits with the default settings",
@@ -41,6 +42,12 @@ def convergence_section(results: Results) -> str:
             "",
         ]
     )
+
+
+def _verdict(sound: int, *, num_fits: int) -> str:
+    if num_fits < _FEWEST_FITS:
+        return f"undecided, with {num_fits} fits"
+    return "met" if sound / num_fits >= _TARGET else "**missed**"
 
 
 def _is_sound(unit: Mapping[str, Any]) -> bool:
