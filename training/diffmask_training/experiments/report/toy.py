@@ -124,8 +124,9 @@ def toy_section(
             "",
             "Figure 3: attributions to the digits of *are there more 8s than 1s in"
             " 8 8 3 1 3 9?*, bars the mean over seeds with its range, crosses the"
-            " paper's. From the embeddings nothing can be dropped yet; from the hidden"
-            " states, which have seen the query, all but its digits can.",
+            " paper's. In the paper nothing can be dropped yet from the embeddings, and"
+            " from the hidden states, which have seen the query, all but its digits;"
+            " where bars and crosses differ, that was not found here.",
             "",
             "![Hidden states by role](figure-11.svg)",
             "",
