@@ -36,7 +36,7 @@ from benchmarks.servers import running
 from benchmarks.traffic.plan import draw_text
 from diffmask_service.bundle import cut_graph, read_bundle
 from diffmask_service.client import Client
-from diffmask_service.core.values import LabelPrediction
+from diffmask_service.core.predictions import LabelPrediction
 
 _PEERS = Path(__file__).parent / "peers"
 _TOLERANCE = 1e-3

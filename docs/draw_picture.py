@@ -12,12 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from diffmask_service.app import open_engine
-from diffmask_service.core.values import (
-    ExplainOptions,
-    GateKind,
-    Reply,
-    TextInput,
-)
+from diffmask_service.core.values import ExplainOptions, GateKind, Reply, TextInput
 from diffmask_service.render import Report, TerminalView
 
 _TEXT = "A fast , funny , highly enjoyable movie ."

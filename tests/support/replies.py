@@ -4,15 +4,17 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 
-from diffmask_service.core.values import (
-    Explanation,
+from diffmask_service.core.predictions import (
     Float32Array,
     LabelPrediction,
-    ModelIdentity,
     Prediction,
+    Units,
+)
+from diffmask_service.core.values import (
+    Explanation,
+    ModelIdentity,
     Reply,
     Timings,
-    Units,
     Verification,
 )
 

@@ -12,11 +12,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
-from diffmask_service.core.values import (
-    GateKind,
-    ModelDescription,
-    Task,
-)
+from diffmask_service.core.values import GateKind, ModelDescription, Task
 from diffmask_service.wire.converters import (
     ExplainCall,
     model_to_proto,

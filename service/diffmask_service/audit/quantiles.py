@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from diffmask_service.core.values import Float32Array
+from diffmask_service.core.predictions import Float32Array
 
 _BUCKETS = 1 << 16
 

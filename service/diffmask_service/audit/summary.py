@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from diffmask_service.audit.quantiles import exact_quantiles
-from diffmask_service.core.values import Float32Array, ModelDescription, Task
+from diffmask_service.core.predictions import Float32Array
+from diffmask_service.core.values import ModelDescription, Task
 from diffmask_service.errors import InvalidInput
 
 FORMAT = 1

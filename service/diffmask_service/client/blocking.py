@@ -17,12 +17,7 @@ from diffmask_service.client.calls import (
 )
 from diffmask_service.client.channel import bearer, channel_options, translate
 from diffmask_service.client.streams import PATH, Exchange, parse_bytes
-from diffmask_service.core.values import (
-    Explanation,
-    ModelDescription,
-    Reply,
-    TextInput,
-)
+from diffmask_service.core.values import Explanation, ModelDescription, Reply, TextInput
 from diffmask_service.errors import DiffMaskError
 
 _Value = TypeVar("_Value")

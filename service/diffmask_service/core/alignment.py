@@ -6,14 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffmask_service.core.values import (
-    BoolArray,
-    Float32Array,
-    Int64Array,
-    TextInput,
-    TokenizedText,
-    Units,
-)
+from diffmask_service.core.predictions import BoolArray, Float32Array, Int64Array, Units
+from diffmask_service.core.values import TextInput, TokenizedText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diffmask_service.core.values import (
-    ExplainWhen,
-    Float32Array,
-    LabelPrediction,
-    Prediction,
-    Task,
-)
+from diffmask_service.core.predictions import Float32Array, LabelPrediction, Prediction
+from diffmask_service.core.values import ExplainWhen, Task
 from diffmask_service.errors import InvalidInput, NotFound, UnsupportedTask
 
 

@@ -12,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffmask_service.core.alignment import group_words
-from diffmask_service.core.spans import NO_ANSWER_TOKEN, find_answer
-from diffmask_service.core.values import (
+from diffmask_service.core.predictions import (
     Float32Array,
     LabelPrediction,
     LabelSetPrediction,
     Prediction,
     SpanPrediction,
     TagsPrediction,
-    TextInput,
-    TokenizedText,
     ValuePrediction,
 )
+from diffmask_service.core.spans import NO_ANSWER_TOKEN, find_answer
+from diffmask_service.core.values import TextInput, TokenizedText
 
 _Float64Array: TypeAlias = NDArray[np.float64]
 

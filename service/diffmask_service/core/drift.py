@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from diffmask_service.core.values import Float32Array, Int64Array
+from diffmask_service.core.predictions import Float32Array, Int64Array
 
 # The figures of a text, in the order of the `figures` axis.
 FIGURES = ("kept_share", "mean_gate")

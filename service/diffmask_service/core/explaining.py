@@ -14,10 +14,10 @@ from diffmask_service.core.alignment import (
     top_units,
 )
 from diffmask_service.core.decoding import Decoder, Reading
+from diffmask_service.core.predictions import Float32Array
 from diffmask_service.core.selection import Selection
 from diffmask_service.core.values import (
     Explanation,
-    Float32Array,
     GateKind,
     Granularity,
     Verification,

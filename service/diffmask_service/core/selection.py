@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffmask_service.core.values import ExplainOptions, GateKind, Int64Array
+from diffmask_service.core.predictions import Int64Array
+from diffmask_service.core.values import ExplainOptions, GateKind
 from diffmask_service.errors import InvalidInput, NotFound, shown_name
 
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diffmask_service.core.predictions import BoolArray, Int64Array
 from diffmask_service.core.values import (
-    BoolArray,
-    Int64Array,
     ModelInput,
     TextInput,
     TokenInput,

@@ -15,7 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from diffmask_service.core.batching import BatchPolicy, Shape
-from diffmask_service.core.values import Float32Array, Outputs
+from diffmask_service.core.predictions import Float32Array
+from diffmask_service.core.values import Outputs
 from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.line import Entry, Line, Ran
 from diffmask_service.engine.pace import Pace

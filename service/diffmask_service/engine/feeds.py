@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from diffmask_service.core.values import Float32Array, Int64Array
+from diffmask_service.core.predictions import Float32Array, Int64Array
 
 Feeds: TypeAlias = dict[str, NDArray[Any]]
 

@@ -20,12 +20,7 @@ from diffmask_service.core.decoding import (
     TagsDecoder,
     ValueDecoder,
 )
-from diffmask_service.core.values import (
-    GateKind,
-    ModelDescription,
-    ModelIdentity,
-    Task,
-)
+from diffmask_service.core.values import GateKind, ModelDescription, ModelIdentity, Task
 from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.limits import Device
 from diffmask_service.engine.selftest import (

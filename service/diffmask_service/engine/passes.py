@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from diffmask_service.core.conditions import is_met
 from diffmask_service.core.decoding import Decoder, Reading
 from diffmask_service.core.explaining import masks_to_verify
+from diffmask_service.core.predictions import Float32Array
 from diffmask_service.core.selection import Selection
-from diffmask_service.core.values import Float32Array, TextInput, TokenizedText
+from diffmask_service.core.values import TextInput, TokenizedText
 from diffmask_service.engine.batcher import Batcher
 from diffmask_service.engine.door import Turn
 from diffmask_service.engine.fanout import gather_or_cancel

@@ -6,12 +6,7 @@ from dataclasses import replace
 from diffmask_service.core.decoding import Decoder
 from diffmask_service.core.explaining import explain_text, verify
 from diffmask_service.core.selection import Selection
-from diffmask_service.core.values import (
-    Explanation,
-    ModelDescription,
-    Reply,
-    Timings,
-)
+from diffmask_service.core.values import Explanation, ModelDescription, Reply, Timings
 from diffmask_service.engine.passes import Answered
 from diffmask_service.engine.text_work import Timed
 

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from diffmask_service.core.values import Float32Array, Units
+from diffmask_service.core.predictions import Float32Array, Units
 from diffmask_service.render import scale
 from diffmask_service.render.report import printable
 

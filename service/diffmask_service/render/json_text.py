@@ -53,17 +53,16 @@ from typing import Any
 
 import numpy as np
 
-from diffmask_service.core.values import (
-    Explanation,
+from diffmask_service.core.predictions import (
     Float32Array,
     LabelPrediction,
     LabelSetPrediction,
     Prediction,
     SpanPrediction,
     TagsPrediction,
-    TextInput,
     ValuePrediction,
 )
+from diffmask_service.core.values import Explanation, TextInput
 from diffmask_service.render.report import Report
 
 FORMAT = 1

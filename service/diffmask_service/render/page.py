@@ -6,12 +6,8 @@ that slipped through escaping could load or run nothing.
 
 from importlib import resources
 
-from diffmask_service.core.values import (
-    Explanation,
-    Prediction,
-    TextInput,
-    Verification,
-)
+from diffmask_service.core.predictions import Prediction
+from diffmask_service.core.values import Explanation, TextInput, Verification
 from diffmask_service.render.markup import Html, element, join
 from diffmask_service.render.page_map import legend, map_table
 from diffmask_service.render.predictions import bars, headline

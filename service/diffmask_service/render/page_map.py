@@ -1,6 +1,7 @@
 """The tokens-by-states heat map of the web page."""
 
-from diffmask_service.core.values import Explanation, Float32Array
+from diffmask_service.core.predictions import Float32Array
+from diffmask_service.core.values import Explanation
 from diffmask_service.render.markup import Html, element, join
 from diffmask_service.render.report import Report, printable
 from diffmask_service.render.scale import number

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diffmask_service.core.values import (
+from diffmask_service.core.predictions import (
     LabelPrediction,
     LabelSetPrediction,
     Prediction,

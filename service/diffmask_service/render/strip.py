@@ -4,12 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diffmask_service.core.values import (
-    Explanation,
-    Float32Array,
-    TextInput,
-    Units,
-)
+from diffmask_service.core.predictions import Float32Array, Units
+from diffmask_service.core.values import Explanation, TextInput
 from diffmask_service.render.markup import Html, element, join
 from diffmask_service.render.report import printable
 

@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
-from diffmask_service.core.values import (
-    Explanation,
-    Prediction,
-    TextInput,
-    Verification,
-)
+from diffmask_service.core.predictions import Prediction
+from diffmask_service.core.values import Explanation, TextInput, Verification
 from diffmask_service.render.heat_map import HeatMap
 from diffmask_service.render.predictions import bars, headline
 from diffmask_service.render.report import Report, printable

@@ -27,7 +27,8 @@ from diffmask_service.core.drift import (
     gate_figures,
     largest_gap,
 )
-from diffmask_service.core.values import Float32Array, GateKind, Int64Array
+from diffmask_service.core.predictions import Float32Array, Int64Array
+from diffmask_service.core.values import GateKind
 from diffmask_service.telemetry.series import ModelSeries
 
 CHUNK_TEXTS = 128

@@ -11,7 +11,8 @@ import numpy as np
 from prometheus_client import Counter, Histogram
 
 from diffmask_service.core.alignment import aggregate_scores, hard_mask
-from diffmask_service.core.values import Explanation, Float32Array, GateKind
+from diffmask_service.core.predictions import Float32Array
+from diffmask_service.core.values import Explanation, GateKind
 from diffmask_service.telemetry.series import ModelSeries
 
 _NATS = (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from prometheus_client import Gauge
 
 from diffmask_service.bundle import References
+from diffmask_service.core.predictions import LabelPrediction
 from diffmask_service.core.values import (
     Explanation,
     GateKind,
-    LabelPrediction,
     ModelIdentity,
     Outputs,
     Timings,

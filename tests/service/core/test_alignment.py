@@ -11,7 +11,8 @@ from diffmask_service.core.alignment import (
     take_units,
     top_units,
 )
-from diffmask_service.core.values import TextInput, TokenizedText, Units
+from diffmask_service.core.predictions import Units
+from diffmask_service.core.values import TextInput, TokenizedText
 
 
 def tokenized(

@@ -7,12 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffmask_service.core.conditions import check_condition, entropy, is_met
-from diffmask_service.core.values import (
-    ExplainWhen,
-    LabelPrediction,
-    Task,
-    ValuePrediction,
-)
+from diffmask_service.core.predictions import LabelPrediction, ValuePrediction
+from diffmask_service.core.values import ExplainWhen, Task
 from diffmask_service.errors import (
     DiffMaskError,
     InvalidInput,

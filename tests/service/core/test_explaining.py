@@ -2,12 +2,9 @@ import numpy as np
 
 from diffmask_service.core.decoding import LabelDecoder, Reading
 from diffmask_service.core.explaining import masks_to_verify, verify
+from diffmask_service.core.predictions import LabelPrediction
 from diffmask_service.core.selection import select
-from diffmask_service.core.values import (
-    ExplainOptions,
-    LabelPrediction,
-    TextInput,
-)
+from diffmask_service.core.values import ExplainOptions, TextInput
 from tests.support.tokens import tokenized
 
 STATES = ("word_embeddings", "block_1")

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from diffmask_service.app import open_engine
-from diffmask_service.core.values import (
-    ExplainOptions,
-    Explanation,
-    SpanPrediction,
-    TextInput,
-)
+from diffmask_service.core.predictions import SpanPrediction
+from diffmask_service.core.values import ExplainOptions, Explanation, TextInput
 from diffmask_service.engine import Engine
 from diffmask_service.errors import InvalidInput
 from tests.support.tiny import write_tiny_span_bundle

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from diffmask_service.app import open_engine
+from diffmask_service.core.predictions import SpanPrediction
 from diffmask_service.core.values import (
     ExplainOptions,
     Explanation,
     Granularity,
     ModelInput,
-    SpanPrediction,
     TextInput,
     TokenInput,
 )

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from diffmask_service.core.values import (
+from diffmask_service.core.predictions import (
     LabelSetPrediction,
     Prediction,
     SpanPrediction,
     TagsPrediction,
-    TextInput,
     ValuePrediction,
 )
+from diffmask_service.core.values import TextInput
 from diffmask_service.render import Report, TerminalView, render_json, render_page
 from diffmask_service.render.predictions import bars, headline
 from tests.support.replies import TEXT, explanation, prediction, reply, units

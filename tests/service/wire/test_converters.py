@@ -8,27 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
+from diffmask_service.core.predictions import (
+    Float32Array,
+    Int64Array,
+    LabelPrediction,
+    LabelSetPrediction,
+    Prediction,
+    SpanPrediction,
+    TagsPrediction,
+    Units,
+    ValuePrediction,
+)
 from diffmask_service.core.values import (
     ExplainOptions,
     ExplainWhen,
     Explanation,
-    Float32Array,
     GateKind,
     Granularity,
-    Int64Array,
-    LabelPrediction,
-    LabelSetPrediction,
     ModelDescription,
     ModelIdentity,
-    Prediction,
     Reply,
-    SpanPrediction,
-    TagsPrediction,
     Task,
     TextInput,
     Timings,
-    Units,
-    ValuePrediction,
     Verification,
 )
 from diffmask_service.errors import InvalidInput, ServerError

@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 from diffmask_service.app import open_engine
 from diffmask_service.bundle import Manifest, TaskName, read_bundle
 from diffmask_service.client import AsyncClient
-from diffmask_service.core.values import (
+from diffmask_service.core.predictions import (
     LabelPrediction,
     LabelSetPrediction,
     Prediction,
-    Reply,
     SpanPrediction,
     TagsPrediction,
-    TextInput,
     ValuePrediction,
 )
+from diffmask_service.core.values import Reply, TextInput
 from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.health import HealthServicer

@@ -4,11 +4,12 @@ A unit (one seed, as a rule) is stored whole or not at all, so an interrupted ru
 on where it stopped, and figures made under other settings are never mixed in.
 """
 
+import hashlib
 import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +142,18 @@ def interval(values: Sequence[float]) -> Interval:
         stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array))
     )
     return Interval(mean=mean, low=mean - half, high=mean + half, num_runs=len(array))
+
+
+def digests(paths: Iterable[Path]) -> list[str]:
+    """Name files by what they are, not by where they lie.
+
+    Args:
+        paths: Files, such as weights that figures depend on.
+
+    Returns:
+        The first 16 hex digits of the sha256 of each.
+    """
+    return [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths]
 
 
 @contextmanager

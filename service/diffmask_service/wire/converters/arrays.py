@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from diffmask_service.core.values import Float32Array
+from diffmask_service.core.predictions import Float32Array
 from diffmask_service.errors import ServerError
 
 _WIRE_DTYPE = np.dtype("<f4")

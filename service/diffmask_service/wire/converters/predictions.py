@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from diffmask_service.core.values import (
+from diffmask_service.core.predictions import (
     LabelPrediction,
     LabelSetPrediction,
     Prediction,

@@ -3,13 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from diffmask_service.core.values import (
-    Explanation,
-    Float32Array,
-    Reply,
-    Timings,
-    Verification,
-)
+from diffmask_service.core.predictions import Float32Array
+from diffmask_service.core.values import Explanation, Reply, Timings, Verification
 from diffmask_service.wire.converters.arrays import malformed, pack, unpack
 from diffmask_service.wire.converters.models import (
     identity_from_proto,

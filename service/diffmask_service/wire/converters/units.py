@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diffmask_service.core.values import Units
+from diffmask_service.core.predictions import Units
 from diffmask_service.wire.converters.arrays import malformed
 from diffmask_service.wire.pb import explain_pb2 as pb
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffmask_service.core.values import Explanation, Float32Array, GateKind, Units
+from diffmask_service.core.predictions import Float32Array, Units
+from diffmask_service.core.values import Explanation, GateKind
 from diffmask_service.wire.inference.axes import Axis
 from diffmask_service.wire.inference.tensors import Array, Datatype, bytes_array
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffmask_service.core.values import Int64Array
+from diffmask_service.core.predictions import Int64Array
 from diffmask_service.wire.inference.tensors import Array
 
 

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from diffmask_service.core.alignment import group_tokens
+from diffmask_service.core.predictions import Float32Array, Units
 from diffmask_service.core.values import (
     Explanation,
-    Float32Array,
     GateKind,
     TokenizedText,
-    Units,
     Verification,
 )
 from diffmask_service.wire.inference.answers import (

@@ -5,14 +5,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from diffmask_service.core.values import (
+from diffmask_service.core.predictions import (
     LabelPrediction,
     LabelSetPrediction,
     SpanPrediction,
     TagsPrediction,
-    Task,
     ValuePrediction,
 )
+from diffmask_service.core.values import Task
 from diffmask_service.wire.inference.answers import (
     Answers,
     Output,

@@ -1,6 +1,5 @@
 """What amortisation is for: gates that are optimised for one text alone, beside it."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from scipy import stats
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.errors import ConfigError
-from diffmask_training.experiments.results import one_thread, run_units
+from diffmask_training.experiments.results import digests, one_thread, run_units
 from diffmask_training.experiments.sentiment.masks import run_probe
 from diffmask_training.experiments.sentiment.sentences import (
     EncodedSentence,
@@ -106,9 +105,7 @@ def run_alone(experiment: AloneExperiment) -> None:
         experiment.probes / "hidden" / "probe.safetensors",
     ]
     settings = {
-        "weights": [
-            hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights
-        ],
+        "weights": digests(weights),
         "states": classifier.encoder.states,
         **{
             name: getattr(experiment, name)

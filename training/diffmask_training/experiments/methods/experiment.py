@@ -5,7 +5,6 @@ of a text every method keeps as many tokens as the probe's hard mask does, the h
 ones, and the probe's baseline takes the place of the others.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,7 @@ from diffmask_training.experiments.methods.explainers import (
     state_statistics,
     top_masks,
 )
-from diffmask_training.experiments.results import one_thread, run_units
+from diffmask_training.experiments.results import digests, one_thread, run_units
 from diffmask_training.experiments.sentiment.masks import run_probe
 from diffmask_training.experiments.sentiment.sentences import (
     EncodedSentence,
@@ -111,9 +110,7 @@ def run_methods(experiment: MethodsExperiment) -> None:
         experiment.probes / "hidden" / "probe.safetensors",
     ]
     settings = {
-        "weights": [
-            hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights
-        ],
+        "weights": digests(weights),
         "states": classifier.encoder.states,
         **{
             name: getattr(experiment, name)

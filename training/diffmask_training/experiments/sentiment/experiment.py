@@ -1,7 +1,6 @@
 """Faithfulness, stability and plausibility of fitted probes, one probe at a time."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ import numpy as np
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.errors import ConfigError
-from diffmask_training.experiments.results import run_units
+from diffmask_training.experiments.results import digests, run_units
 from diffmask_training.experiments.sentiment.groups import (
     by_part_of_speech,
     by_sentiment,
@@ -115,7 +114,6 @@ def run_sentiment(experiment: SentimentExperiment) -> None:
 def _settings(
     experiment: SentimentExperiment, classifier: Classifier
 ) -> dict[str, Any]:
-    # Weights are named by what they are, not by where they lie.
     weights = [
         experiment.checkpoint / "model.safetensors",
         *(
@@ -126,9 +124,7 @@ def _settings(
         ),
     ]
     return {
-        "weights": [
-            hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights
-        ],
+        "weights": digests(weights),
         "labels": classifier.labels,
         "states": classifier.encoder.states,
         "max_sentences": experiment.max_sentences,
