@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -29,7 +29,7 @@ class Case(NamedTuple):
     message: str
 
 
-def parametrise(cases: Sequence[Case]) -> Any:
+def parametrise(cases: Sequence[Case]) -> pytest.MarkDecorator:
     """Return the mark that runs a test of a `case` for each."""
     return pytest.mark.parametrize(
         "case",

@@ -4,11 +4,18 @@ from pathlib import Path
 
 from diffmask_service.errors import BundleError, DigestMismatch
 from tests.support import malice
-from tests.support.malice import GRAPH
+from tests.support.malice import GRAPH, Spoiler
 from tests.support.refusal import Case, check_refusal, parametrise
 from tests.support.tiny import tiny_files
 
 FILES = tuple(tiny_files())
+
+
+def without(name: str) -> Spoiler:
+    """Take a file away."""
+    return lambda folder: (folder / name).unlink()
+
+
 CASES = (
     Case(
         "link", malice.linked("tokenizer.json", is_hard=False), BundleError, "is a link"
@@ -99,7 +106,7 @@ CASES = (
     *(
         Case(
             f"{name} without",
-            lambda folder, name=name: (folder / name).unlink(),
+            without(name),
             BundleError,
             f"{name}: cannot be read",
         )
