@@ -102,10 +102,10 @@ pictures: demo-environment ## draw the README's picture from the bundle
 
 .PHONY: bench
 bench: install ## print how long a server with the bundle takes to start
-	$(BIN)/python benchmarks/start.py --bundle $(BUNDLE)
+	$(BIN)/python -m benchmarks.start --bundle $(BUNDLE)
 
 .PHONY: clean
 clean: ## remove environments, caches and builds; keep runs/
-	rm -rf .venv .venv-demo .venv-conformance .venv-ci .venv-ci-demo dist build .coverage \
-		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-demo .venv-conformance .venv-ci .venv-ci-demo .venv-ci-conformance \
+		dist build .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

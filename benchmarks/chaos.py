@@ -2,7 +2,8 @@
 
 Two servers behind balancing by the client, in processes of their own:
 
-- killed: one is killed under load and started again; only calls on their way may fail;
+- killed: one is killed under load and started again; only calls on their way may fail,
+  and within five seconds of being ready it answers again;
 - rolled: one after the other is told to stop under load and started again; with
   retries no call may fail, and every process must end well;
 - cancelled: half of the callers leave; texts of those who left are not run;
@@ -41,13 +42,16 @@ _CALLERS = 8
 # A window of zero: the server may answer and not send.
 _NO_WINDOW = frame(SETTINGS, b"\x00\x04\x00\x00\x00\x00")
 _CALLS_OF_A_READER = 20
-# Counts that must be zero, by scenario.
-_MUST_BE_ZERO = {
-    "killed": ("failed, begun after the kill",),
-    "rolled": ("failed", "ended badly"),
-    "cancelled": ("failed",),
-    "unread": ("failed",),
-    "full": ("failed", "refused without a hint"),
+# What may be so much at most, by scenario.
+_AT_MOST: Mapping[str, Mapping[str, float]] = {
+    "killed": {
+        "failed, begun after the kill": 0,
+        "seconds from ready to the first answer": 5,
+    },
+    "rolled": {"failed": 0, "ended badly": 0},
+    "cancelled": {"failed": 0},
+    "unread": {"failed": 0},
+    "full": {"failed": 0, "refused without a hint": 0},
 }
 
 
@@ -82,13 +86,13 @@ def describe(figures: Mapping[str, Figures]) -> list[str]:
 
 
 def broken_promises(figures: Mapping[str, Figures]) -> list[str]:
-    """Return a line for each count that must be zero and is not."""
+    """Return a line for each figure that is more than it may be."""
     return [
-        f"- {scenario}: {name} must be 0 and is {figures[scenario][name]}"
-        for scenario, names in _MUST_BE_ZERO.items()
+        f"- {scenario}: {name} may be {most} at most and is {figures[scenario][name]}"
+        for scenario, most_by_name in _AT_MOST.items()
         if scenario in figures
-        for name in names
-        if figures[scenario][name]
+        for name, most in most_by_name.items()
+        if figures[scenario][name] > most
     ]
 
 
@@ -297,9 +301,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=10, help="stops [%(default)s]")
     parser.add_argument("--readers", type=int, default=50, help="[%(default)s]")
-    parser.add_argument(
-        "--only", nargs="+", choices=_MUST_BE_ZERO, default=list(_MUST_BE_ZERO)
-    )
+    parser.add_argument("--only", nargs="+", choices=_AT_MOST, default=list(_AT_MOST))
     add_result_flag(parser)
     return parser.parse_args()
 

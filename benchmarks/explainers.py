@@ -10,16 +10,15 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from captum.attr import LayerIntegratedGradients
-
+from benchmarks.results import add_result_flag, store, table
 from diffmask_service.app import open_engine
 from diffmask_service.core.values import ExplainOptions, TextInput
 from diffmask_service.engine import Engine, EngineLimits
-from diffmask_training.classifier import Classifier, load_classifier
 
 _TEXTS = (
     "A fast , funny , highly enjoyable movie .",
@@ -37,20 +36,34 @@ _TEXTS = (
 _TEXTS_PER_REQUEST = 16
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What one round came to, texts a second.
+
+    Attributes:
+        engine: Ours.
+        captum: Of integrated gradients.
+    """
+
+    engine: float
+    captum: float
+
+
 def main() -> None:
     """Measure both and print the ratio."""
     arguments = _parse()
-    torch.set_num_threads(arguments.threads)
+    # Here and not above: the report of the figures needs no torch.
+    from benchmarks.integrated_gradients import open_captum  # noqa: PLC0415
+
     texts = _read_texts(arguments.texts)
-    rates: dict[str, list[float]] = {"engine": [], "captum": []}
     # Every request may wait as long as it takes: only the rate is of interest.
     limits = EngineLimits(
         workers=arguments.threads, queue_tokens=1 << 40, default_deadline_seconds=1e5
     )
     engine = open_engine(arguments.bundle, limits=limits)
-    classifier = load_classifier(arguments.checkpoint)
-    explain_by_captum = _captum(
-        classifier,
+    explain_by_captum = open_captum(
+        arguments.checkpoint,
+        threads=arguments.threads,
         steps=arguments.steps,
         internal_batch_size=arguments.internal_batch_size,
     )
@@ -64,15 +77,51 @@ def main() -> None:
 
     run_engine()
     explain_by_captum(texts[0])
-    for _ in range(arguments.rounds):
-        rates["engine"].append(len(texts) * arguments.repeat / _seconds(run_engine))
-        rates["captum"].append(len(texts) / _seconds(run_captum))
+    rounds = [
+        Rates(
+            engine=len(texts) * arguments.repeat / _seconds(run_engine),
+            captum=len(texts) / _seconds(run_captum),
+        )
+        for _ in range(arguments.rounds)
+    ]
     engine.close()
-    ours, theirs = map(statistics.median, rates.values())
-    print(f"{len(texts)} texts, {arguments.threads} threads, {arguments.rounds} rounds")
-    print(f"engine ({engine.description.identity.precision}): {ours:.1f} a second")
-    print(f"integrated gradients, {arguments.steps} steps: {theirs:.3f} a second")
-    print(f"ratio: {ours / theirs:.0f}")
+    figures = summarise(rounds) | {
+        "texts": len(texts),
+        "graph": engine.description.identity.precision,
+        "steps": arguments.steps,
+    }
+    print("\n".join(describe(figures)))
+    store("explainers", figures, arguments=arguments)
+
+
+def summarise(rounds: Sequence[Rates]) -> dict[str, Any]:
+    """Return the medians of both, and of the ratio of each round.
+
+    Args:
+        rounds: At least one.
+    """
+    return {
+        "engine_per_second": statistics.median(rates.engine for rates in rounds),
+        "captum_per_second": statistics.median(rates.captum for rates in rounds),
+        "ratio": statistics.median(rates.engine / rates.captum for rates in rounds),
+    }
+
+
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    rows = [
+        [f"engine, {figures['graph']}", figures["engine_per_second"]],
+        [
+            f"integrated gradients, {figures['steps']} steps",
+            figures["captum_per_second"],
+        ],
+    ]
+    return [
+        *table(["explains", "texts/s"], rows),
+        "",
+        f"Medians over {figures['texts']} texts; that of the ratios of neighbouring"
+        f" runs is {figures['ratio']:.0f}.",
+    ]
 
 
 def _parse() -> argparse.Namespace:
@@ -99,6 +148,7 @@ def _parse() -> argparse.Namespace:
         default=50,
         help="steps that share a run in Captum [%(default)s]",
     )
+    add_result_flag(parser)
     return parser.parse_args()
 
 
@@ -118,38 +168,6 @@ async def _ask(engine: Engine, texts: Sequence[str]) -> None:
     await asyncio.gather(
         *(engine.explain(batch, ExplainOptions()) for batch in batches)
     )
-
-
-def _captum(
-    classifier: Classifier, *, steps: int, internal_batch_size: int
-) -> Callable[[str], object]:
-    model, tokenizer = classifier.encoder.model, classifier.tokenizer
-    model.requires_grad_(requires_grad=False)
-
-    def forward(input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = model(input_ids=input_ids, attention_mask=mask).logits
-        return logits
-
-    method = LayerIntegratedGradients(forward, model.get_input_embeddings())
-
-    def explain(text: str) -> object:
-        encoded = tokenizer(text, return_tensors="pt")
-        ids, mask = encoded["input_ids"], encoded["attention_mask"]
-        with torch.inference_mode():
-            target = int(forward(ids, mask).argmax())
-        # Special tokens stay, words become padding: the usual reference input.
-        special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
-        reference = ids.masked_fill(~special, tokenizer.pad_token_id)
-        return method.attribute(
-            ids,
-            baselines=reference,
-            additional_forward_args=(mask,),
-            target=target,
-            n_steps=steps,
-            internal_batch_size=internal_batch_size,
-        )
-
-    return explain
 
 
 def _seconds(run: Callable[[], None]) -> float:

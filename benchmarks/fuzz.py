@@ -1,9 +1,10 @@
 """Hostile input against a server: messages, texts and raw HTTP/2.
 
-Every call must end in a status that a caller's mistake may have, every connection must
-be closed once the caller has said all; after each thousand a fixed text must get the
-very same answer as before. INTERNAL, UNKNOWN, a crash, a hang or a traceback of ours in
-the log fails the run, and the first offenders are printed in hexadecimal.
+Every call, and every request of a stream, must end in a status that a caller's mistake
+may have, every connection must be closed once the caller has said all; after each
+thousand a fixed text must get the very same answer as before. INTERNAL, UNKNOWN, a
+crash, a hang or a traceback of ours in the log fails the run, and the first offenders
+are printed in hexadecimal.
 """
 
 import argparse
@@ -13,14 +14,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2
 
+from benchmarks.fuzzing.attacks import Attack, draw_attacks
 from benchmarks.fuzzing.canary import Canary
 from benchmarks.fuzzing.frames import (
     FRAME_NAMES,
@@ -28,18 +27,28 @@ from benchmarks.fuzzing.frames import (
     draw_conversation,
     frame_kinds,
 )
-from benchmarks.fuzzing.mutations import mutate
+from benchmarks.fuzzing.methods import METHODS, Method
 from benchmarks.fuzzing.offences import ENDINGS, STREAMS
-from benchmarks.fuzzing.texts import draw_hostile_request
 from benchmarks.results import add_result_flag, store, table
 from benchmarks.servers import Server, running
-from benchmarks.traffic.targets import EXPLAIN
-from diffmask_service.wire.pb import explain_pb2 as pb
 
 # What a caller's mistake may end in, or plain good luck.
 ALLOWED = frozenset(
-    {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED"}
+    {
+        "OK",
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "UNIMPLEMENTED",
+    }
 )
+# A request of a stream names its own time, and a spoilt one may name a short one. That
+# the server hangs would show in the status of the stream.
+ALLOWED_IN_STREAM = ALLOWED | {"DEADLINE_EXCEEDED"}
+# What the caller's library says by itself when a stream is refused, as for a message
+# that is too large, while it still sends; the server's counters tell how that ended.
+_CUT_OFF = "Internal error from Core"
 _FORBIDDEN_COUNTERS = (
     "grpc_server_handled_total:INTERNAL",
     "grpc_server_handled_total:UNKNOWN",
@@ -49,53 +58,6 @@ _BETWEEN_CANARIES = 1000
 _TIMEOUT_SECONDS = 60.0
 _MOST_FAILURES = 10
 _SHOWN_BYTES = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    """A method to attack.
-
-    Attributes:
-        path: Its full name.
-        seeds: Requests that it takes, to be spoilt.
-    """
-
-    path: str
-    seeds: Sequence[bytes]
-
-
-METHODS = (
-    Method(
-        path=EXPLAIN.path,
-        seeds=(
-            EXPLAIN.write(["a funny movie"], "predict"),
-            EXPLAIN.write(["good", "not bad , never dull"], "explain"),
-            EXPLAIN.write(["a , b"] * 5, "verify"),
-            pb.ExplainRequest(
-                inputs=[pb.TextInput(text="good", text_pair="bad")],
-                options=pb.ExplainOptions(
-                    gates=[pb.GATE_KIND_INPUT],
-                    states=["embeddings"],
-                    granularity=pb.GRANULARITY_WORDS,
-                    top_k=2,
-                    verify=pb.VerifyOptions(states=["embeddings"]),
-                ),
-            ).SerializeToString(),
-        ),
-    ),
-    Method(
-        path="/diffmask.v1.Explainer/GetModel",
-        seeds=(pb.GetModelRequest(model="a", version="1").SerializeToString(),),
-    ),
-    Method(
-        path="/diffmask.v1.Explainer/ListModels",
-        seeds=(pb.ListModelsRequest().SerializeToString(),),
-    ),
-    Method(
-        path="/grpc.health.v1.Health/Check",
-        seeds=(health_pb2.HealthCheckRequest(service="readiness").SerializeToString(),),
-    ),
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,6 +77,14 @@ class Fuzzed:
     num_streams: int = 0
     num_canaries: int = 0
     failures: list[str] = field(default_factory=list)
+
+    def count(
+        self, attack: Attack, place: int, status: str, *, allowed: frozenset[str]
+    ) -> None:
+        """Count how one message of a call ended, and note if it must not."""
+        self.statuses[status] += 1
+        if status not in allowed:
+            self.fail(f"{attack.method.path} ended in {status}", attack.messages[place])
 
     def fail(self, what: str, sent: bytes = b"") -> None:
         """Note what must not happen."""
@@ -175,11 +145,11 @@ async def fuzz(
     async with grpc.aio.insecure_channel(server.target) as channel:
         canary = Canary(channel, timeout_seconds=_TIMEOUT_SECONDS)
         await _check(server, canary, fuzzed)
-        messages = islice(_draw_calls(methods, chance), num_messages)
-        while batch := list(islice(messages, _BETWEEN_CANARIES)):
-            waiting = iter(batch)
+        while fuzzed.statuses.total() < num_messages:
+            most = min(_BETWEEN_CANARIES, num_messages - fuzzed.statuses.total())
+            attacks = draw_attacks(methods, chance, num_messages=most)
             await asyncio.gather(
-                *(_call_all(channel, waiting, fuzzed) for _ in range(callers))
+                *(_call_all(channel, attacks, fuzzed) for _ in range(callers))
             )
             await _check(server, canary, fuzzed)
             progress(f"{fuzzed.statuses.total()} messages: {dict(fuzzed.statuses)}")
@@ -223,20 +193,6 @@ def describe(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _draw_calls(
-    methods: Sequence[Method], chance: random.Random
-) -> Iterator[tuple[str, bytes]]:
-    while True:
-        if chance.random() < 0.25:
-            yield EXPLAIN.path, draw_hostile_request(chance)
-            continue
-        method = chance.choice(methods)
-        message = chance.choice(method.seeds)
-        for _ in range(chance.choice((1, 1, 2, 3))):
-            message = mutate(message, chance)
-        yield method.path, message
-
-
 def _draw_conversations(
     methods: Sequence[Method], chance: random.Random, *, num_streams: int
 ) -> Iterator[Conversation]:
@@ -255,20 +211,59 @@ def _draw_conversations(
 
 
 async def _call_all(
-    channel: grpc.aio.Channel, calls: Iterator[tuple[str, bytes]], fuzzed: Fuzzed
+    channel: grpc.aio.Channel, attacks: Iterator[Attack], fuzzed: Fuzzed
 ) -> None:
-    for path, message in calls:
-        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-            path
-        )
-        status = "OK"
-        try:
-            await method(message, timeout=_TIMEOUT_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            status = error.code().name
-        fuzzed.statuses[status] += 1
-        if status not in ALLOWED:
-            fuzzed.fail(f"{path} ended in {status}", message)
+    for attack in attacks:
+        if attack.method.read_status is None:
+            await _call(channel, attack, fuzzed)
+        else:
+            await call_stream(channel, attack, attack.method.read_status, fuzzed)
+
+
+async def _call(channel: grpc.aio.Channel, attack: Attack, fuzzed: Fuzzed) -> None:
+    (message,) = attack.messages
+    method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        attack.method.path
+    )
+    status = "OK"
+    try:
+        await method(message, timeout=_TIMEOUT_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        status = error.code().name
+    fuzzed.count(attack, 0, status, allowed=ALLOWED)
+
+
+async def call_stream(
+    channel: grpc.aio.Channel,
+    attack: Attack,
+    read_status: Callable[[bytes], str],
+    fuzzed: Fuzzed,
+) -> None:
+    """Send all messages of a call at once, and count how each ended.
+
+    Args:
+        channel: Where the server is.
+        attack: Of a method that takes a stream.
+        read_status: From an answer to its status.
+        fuzzed: Where it is counted.
+    """
+    method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+        attack.method.path
+    )
+    answered = 0
+    status = "no answer"
+    try:
+        async for answer in method(iter(attack.messages), timeout=_TIMEOUT_SECONDS):
+            fuzzed.count(
+                attack, answered, read_status(answer), allowed=ALLOWED_IN_STREAM
+            )
+            answered += 1
+    except grpc.aio.AioRpcError as error:
+        is_cut_off = error.details() == _CUT_OFF
+        status = "CANCELLED" if is_cut_off else error.code().name
+    # What a stream that ended early leaves open, ended as the stream did.
+    for place in range(answered, len(attack.messages)):
+        fuzzed.count(attack, place, status, allowed=ALLOWED | {"CANCELLED"})
 
 
 async def _talk_all(target: str, talks: Iterator[Conversation], fuzzed: Fuzzed) -> None:

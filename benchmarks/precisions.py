@@ -8,13 +8,14 @@ runs, by the clock and by CPU time, which other work on the machine disturbs les
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from benchmarks.results import add_result_flag, store, table
 from diffmask_service.bundle import prediction_outputs, read_bundle
 from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.session import Session
@@ -56,15 +57,66 @@ def main() -> None:
             f"the bundle has no {arguments.reference} graph; it holds"
             f" {', '.join(sessions)}"
         )
-    print(f"ONNX Runtime {onnxruntime.__version__}, one thread, one text a run")
-    print(
-        f"{'tokens':>6} {'graph':>6} {'rounds':>6} | {'texts/CPU s':>11} |"
-        f" {'times ' + arguments.reference:>10} {'CPU':>6}"
+    figures = {
+        "reference": arguments.reference,
+        "costs": [
+            row
+            for num_tokens in arguments.tokens
+            for row in summarise(
+                _measure(sessions, num_tokens, arguments.rounds),
+                num_tokens=num_tokens,
+                reference=arguments.reference,
+            )
+        ],
+    }
+    print("\n".join(describe(figures)))
+    store("precisions", figures, arguments=arguments)
+
+
+def summarise(
+    rounds: Sequence[Mapping[str, Cost]], *, num_tokens: int, reference: str
+) -> list[dict[str, Any]]:
+    """Return the medians of every graph over the rounds of one length.
+
+    Args:
+        rounds: What each graph took, by its name; at least one round.
+        num_tokens: Of the text.
+        reference: The graph that the others are compared with.
+    """
+    return [
+        {
+            "tokens": num_tokens,
+            "graph": name,
+            "rounds": len(rounds),
+            "texts_per_cpu_second": 1
+            / statistics.median(costs[name].cpu_seconds for costs in rounds),
+            "times_by_clock": statistics.median(
+                costs[reference].wall_seconds / costs[name].wall_seconds
+                for costs in rounds
+            ),
+            "times_by_cpu": statistics.median(
+                costs[reference].cpu_seconds / costs[name].cpu_seconds
+                for costs in rounds
+            ),
+        }
+        for name in rounds[0]
+    ]
+
+
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    times = f"times {figures['reference']}"
+    return table(
+        [
+            "tokens",
+            "graph",
+            "rounds",
+            "texts/CPU s",
+            f"{times}, clock",
+            f"{times}, CPU",
+        ],
+        [list(row.values()) for row in figures["costs"]],
     )
-    for num_tokens in arguments.tokens:
-        rounds = _measure(sessions, num_tokens, arguments.rounds)
-        for name in sessions:
-            print(_row(num_tokens, name, rounds, reference=arguments.reference))
 
 
 def _parse() -> argparse.Namespace:
@@ -75,10 +127,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--reference", default="fp32", help="the graph to compare with [%(default)s]"
     )
-    parser.add_argument("--tokens", type=int, nargs="+", default=(16, 32, 64, 128))
+    parser.add_argument("--tokens", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument(
         "--rounds", type=int, default=51, help="for each length [%(default)s]"
     )
+    add_result_flag(parser)
     return parser.parse_args()
 
 
@@ -103,22 +156,6 @@ def _cost(session: Session, row: Row) -> Cost:
     session.run([row], fetches=_FETCHES)
     return Cost(
         wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu
-    )
-
-
-def _row(
-    num_tokens: int, name: str, rounds: Sequence[dict[str, Cost]], *, reference: str
-) -> str:
-    seconds = statistics.median(costs[name].cpu_seconds for costs in rounds)
-    wall = statistics.median(
-        costs[reference].wall_seconds / costs[name].wall_seconds for costs in rounds
-    )
-    cpu = statistics.median(
-        costs[reference].cpu_seconds / costs[name].cpu_seconds for costs in rounds
-    )
-    return (
-        f"{num_tokens:>6} {name:>6} {len(rounds):>6} | {1 / seconds:>11.1f} |"
-        f" {wall:>10.2f} {cpu:>6.2f}"
     )
 
 

@@ -10,14 +10,12 @@ import grpc.aio
 from benchmarks.servers import Server, running
 from diffmask_service.client.retries import RETRY_POLICY
 
-# Explaining changes nothing, so a call may be sent again wherever it was lost.
-
 
 class Replicas:
     """Servers of the same bundle; make one with `running_replicas`.
 
     Args:
-        bundle: What they serve.
+        bundle: What they serve; None where the settings name a repository.
         stack: Takes down what is started.
         settings: Of each, by the names of the fields.
 
@@ -26,7 +24,12 @@ class Replicas:
     """
 
     def __init__(
-        self, bundle: Path, stack: ExitStack, *, number: int, **settings: object
+        self,
+        bundle: Path | None,
+        stack: ExitStack,
+        *,
+        number: int,
+        **settings: object,
     ) -> None:
         self._bundle = bundle
         self._stack = stack
@@ -56,12 +59,12 @@ class Replicas:
 
 @contextmanager
 def running_replicas(
-    bundle: Path, *, number: int = 2, **settings: object
+    bundle: Path | None, *, number: int = 2, **settings: object
 ) -> Iterator[Replicas]:
     """Start servers, and see that they are gone afterwards.
 
     Args:
-        bundle: What they serve.
+        bundle: What they serve; None where the settings name a repository.
         number: How many.
         settings: Of each, by the names of the fields.
     """

@@ -12,11 +12,15 @@ from typing import Any
 from benchmarks import (
     chaos,
     explain_overhead,
+    explainers,
     fuzz,
     isolation,
     load,
     memory,
     others,
+    precisions,
+    start,
+    swaps,
 )
 
 _HERE = Path(__file__).parent
@@ -29,9 +33,13 @@ SECTIONS: Mapping[str, tuple[str, Describe]] = {
     ),
     "load": ("Load up to three times capacity", load.describe),
     "chaos": ("Servers killed, stopped and clogged", chaos.describe),
+    "swaps": ("Versions swapped and servers restarted", swaps.describe),
     "fuzz": ("Hostile input", fuzz.describe),
     "memory": ("Memory under adversarial lengths", memory.describe),
     "others": ("Explained here, predicted elsewhere", others.describe),
+    "explainers": ("Our engine and integrated gradients", explainers.describe),
+    "precisions": ("Graphs of one bundle", precisions.describe),
+    "start": ("From start to ready", start.describe),
     "isolation": ("Answers alone and in company", isolation.describe),
 }
 _TITLE = """\

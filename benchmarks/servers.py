@@ -62,6 +62,13 @@ class Server:
                 return int(line.split()[1]) * 1024
         raise RuntimeError("the system does not tell the memory of a process")
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the process so far, all threads, seconds."""
+        # Fields 14 and 15 of the whole line; the name before them may hold spaces.
+        line = Path(f"/proc/{self.process.pid}/stat").read_text()
+        user, system = line.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     async def counters(self) -> "Counter[str]":
         """Return every counter by name, added up over its labels."""
         return await asyncio.to_thread(read_counters, self.metrics_url)
@@ -94,18 +101,22 @@ def add_up_counters(exposition: str) -> "Counter[str]":
 
 
 @contextmanager
-def running(bundle: Path, *, cores: str = "", **settings: object) -> Iterator[Server]:
+def running(
+    bundle: Path | None, *, cores: str = "", **settings: object
+) -> Iterator[Server]:
     """Start a server, wait until it is ready, and see that it is gone afterwards.
 
     Args:
-        bundle: What it serves.
+        bundle: What it serves; None where the settings name a repository.
         cores: Cores that it may use, as `taskset` writes them; empty for all.
         settings: Of the server, by the names of its fields.
 
     Raises:
         RuntimeError: It did not start; the message is its log.
     """
-    flags = {"bundle": bundle, "grpc_port": 0, "metrics_port": 0} | settings
+    flags: dict[str, object] = {"grpc_port": 0, "metrics_port": 0} | settings
+    if bundle is not None:
+        flags["bundle"] = bundle
     command = [sys.executable, "-m", "diffmask_service", "serve"]
     command += [f"--{name.replace('_', '-')}={flags[name]}" for name in flags]
     environment = {k: v for k, v in os.environ.items() if k[:9] != "DIFFMASK_"}

@@ -5,16 +5,15 @@ Each run is a new process; it counts as ready when the health service says SERVI
 
 import argparse
 import statistics
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
-from os import sysconf
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmarks.results import add_result_flag, store, table
+from benchmarks.servers import running
 from diffmask_service.client import Client
-
-_ANNOUNCEMENT = "ready: gRPC on "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,56 +31,66 @@ class Start:
 
 def main() -> None:
     """Start several times and print each, then the medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    arguments = _parse()
+    starts = [measure_start(arguments.bundle) for _ in range(arguments.rounds)]
+    figures = summarise(starts)
+    print("\n".join(describe(figures)))
+    store("start", figures, arguments=arguments)
+
+
+def measure_start(bundle: Path) -> Start:
+    """Start a server once, and stop it.
+
+    Args:
+        bundle: What it serves.
+
+    Raises:
+        RuntimeError: It did not start, or was not ready when it said so.
+    """
+    began = time.perf_counter()
+    with (
+        running(bundle, log_level="WARNING") as server,
+        Client(server.target) as client,
+    ):
+        if not client.check_health():
+            raise RuntimeError("the server announced itself but is not ready")
+        return Start(
+            wall_seconds=time.perf_counter() - began,
+            cpu_seconds=server.cpu_seconds(),
+        )
+
+
+def summarise(starts: Sequence[Start]) -> dict[str, Any]:
+    """Return the medians, and every start beside them.
+
+    Args:
+        starts: At least one.
+    """
+    return {
+        "wall_seconds": statistics.median(start.wall_seconds for start in starts),
+        "cpu_seconds": statistics.median(start.cpu_seconds for start in starts),
+        "starts": [asdict(start) for start in starts],
+    }
+
+
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    rows: list[list[object]] = [
+        [number, start["wall_seconds"], start["cpu_seconds"]]
+        for number, start in enumerate(figures["starts"], 1)
+    ]
+    rows.append(["median", figures["wall_seconds"], figures["cpu_seconds"]])
+    return table(["start", "seconds", "CPU seconds"], rows)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5, help="[%(default)s]")
-    arguments = parser.parse_args()
-    starts = []
-    for number in range(1, arguments.rounds + 1):
-        starts.append(_start(arguments.bundle))
-        _print(f"start {number}", starts[-1])
-    _print(
-        "median",
-        Start(
-            wall_seconds=statistics.median(start.wall_seconds for start in starts),
-            cpu_seconds=statistics.median(start.cpu_seconds for start in starts),
-        ),
-    )
-
-
-def _start(bundle: Path) -> Start:
-    command = [sys.executable, "-m", "diffmask_service", "serve"]
-    flags = [f"--bundle={bundle}", "--grpc-port=0", "--metrics-port=0"]
-    began = time.perf_counter()
-    with subprocess.Popen(
-        [*command, *flags, "--log-level=WARNING"], stdout=subprocess.PIPE, text=True
-    ) as process:
-        if process.stdout is None:
-            raise AssertionError("the process was started with a pipe")
-        try:
-            line = process.stdout.readline()
-            if not line.startswith(_ANNOUNCEMENT):
-                raise SystemExit("the server did not start; its own message is above")
-            target = line.removeprefix(_ANNOUNCEMENT).partition(",")[0]
-            with Client(target) as client:
-                if not client.check_health():
-                    raise SystemExit("the server announced itself but is not ready")
-            return Start(
-                wall_seconds=time.perf_counter() - began,
-                cpu_seconds=_cpu_seconds(process.pid),
-            )
-        finally:
-            process.terminate()
-
-
-def _cpu_seconds(pid: int) -> float:
-    # Fields 14 and 15 of the whole line; the name before them may hold spaces.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / sysconf("SC_CLK_TCK")
-
-
-def _print(name: str, start: Start) -> None:
-    print(f"{name}: {start.wall_seconds:.2f} s, {start.cpu_seconds:.2f} s of CPU")
+    add_result_flag(parser)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

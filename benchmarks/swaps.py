@@ -10,25 +10,27 @@ import argparse
 import json
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from benchmarks.replicas import running_replicas
+from benchmarks.results import add_result_flag, store, table
+from benchmarks.servers import running
+from benchmarks.traffic.targets import EXPLAIN
 from diffmask_service.client.retries import RETRY_POLICY
-from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
+from diffmask_service.wire.pb import explain_pb2 as pb
 
-_ANNOUNCEMENT = "ready: gRPC on "
 _TEXT = "A fast , funny , highly enjoyable movie ."
 # The published policy, and what a client of several servers adds to it.
 _POLICY = RETRY_POLICY | {
@@ -78,24 +80,36 @@ class Tally:
 
 
 def main() -> None:
-    """Swap and restart under load, and print the counts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--swaps", type=int, default=100, help="[%(default)s]")
-    parser.add_argument("--restarts", type=int, default=20, help="[%(default)s]")
-    parser.add_argument("--callers", type=int, default=4, help="[%(default)s]")
-    arguments = parser.parse_args()
+    """Swap and restart under load, print the counts, and fail if a request did."""
+    arguments = _parse()
     with tempfile.TemporaryDirectory() as work:
         repository = Repository(arguments.bundle, Path(work))
-        if arguments.swaps:
-            tally = _swap(repository, arguments.swaps, num_callers=arguments.callers)
-            _print(f"{arguments.swaps} swaps", tally)
-        if arguments.restarts:
-            repository.put(arguments.swaps + 2)
-            tally = _restart(
+        figures = {
+            "swaps": swap(repository, arguments.swaps, num_callers=arguments.callers),
+            "restarts": restart(
                 repository, arguments.restarts, num_callers=arguments.callers
-            )
-            _print(f"{arguments.restarts} restarts", tally)
+            ),
+        }
+    print("\n".join(describe(figures)))
+    store("swaps", figures, arguments=arguments)
+    sys.exit(1 if any(counts["failed"] for counts in figures.values()) else 0)
+
+
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    rows = [
+        [
+            name,
+            counts["done"],
+            counts["answered"],
+            counts["versions"],
+            sum(counts["failed"].values()),
+            ", ".join(f"{n} {code}" for code, n in counts["failed"].items()) or "-",
+        ]
+        for name, counts in figures.items()
+    ]
+    head = ["what", "times", "answered", "by versions", "failed", "with"]
+    return table(head, rows)
 
 
 class Repository:
@@ -104,6 +118,11 @@ class Repository:
     Args:
         bundle: What every version is a copy of.
         work: Where the repository goes.
+
+    Attributes:
+        model: Id of the model.
+        root: Directory of the repository.
+        last_version: The newest in place; 0 before the first.
     """
 
     def __init__(self, bundle: Path, work: Path) -> None:
@@ -112,10 +131,17 @@ class Repository:
         self._manifest = json.loads((bundle / "manifest.json").read_bytes())
         self.model = self._manifest["id"]
         self.root = work / "models"
+        self.last_version = 0
         (self.root / self.model).mkdir(parents=True)
 
-    def put(self, version: int) -> None:
-        """Put a version in place, and take those before its forerunner away."""
+    def put_next(self) -> str:
+        """Put a new version in place, and take those before its forerunner away.
+
+        Returns:
+            How the health service calls it.
+        """
+        self.last_version += 1
+        version = self.last_version
         staged = self._work / f"staged-{version}"
         shutil.copytree(self._bundle, staged)
         manifest = self._manifest | {"version": str(version)}
@@ -124,98 +150,90 @@ class Repository:
         for old in [each for each in folder.iterdir() if int(each.name) < version - 1]:
             shutil.rmtree(old.rename(self._work / f"old-{old.name}"))
         staged.rename(folder / str(version))
+        return f"{self.model}/{version}"
 
 
-def _swap(repository: Repository, num_swaps: int, *, num_callers: int) -> Tally:
-    repository.put(1)
-    with _server(repository) as (process, target), _load([target], num_callers) as load:
-        for version in range(2, num_swaps + 2):
-            repository.put(version)
-            process.send_signal(signal.SIGHUP)
-            _wait_until_serving(target, f"{repository.model}/{version}")
+def swap(repository: Repository, times: int, *, num_callers: int = 4) -> dict[str, Any]:
+    """Put new versions into the repository of a server under load.
+
+    Args:
+        repository: What it serves.
+        times: How many, one after the other.
+        num_callers: How many call without a pause.
+    """
+    repository.put_next()
+    with (
+        running(None, repository=repository.root, log_level="ERROR") as server,
+        _load([server.target], num_callers) as load,
+    ):
+        load.wait_for_calls(_CALLS_PER_VERSION)
+        for _ in range(times):
+            version = repository.put_next()
+            server.process.send_signal(signal.SIGHUP)
+            _wait_until_serving(server.target, version)
             load.wait_for_calls(_CALLS_PER_VERSION)
-    return load
+    return _figures(load, times=times)
 
 
-def _restart(repository: Repository, num_restarts: int, *, num_callers: int) -> Tally:
-    ports = [_free_port(), _free_port()]
-    with ExitStack() as stack:
-        servers = [stack.enter_context(_Replica(repository, port)) for port in ports]
-        targets = [server.target for server in servers]
+def restart(
+    repository: Repository, times: int, *, num_callers: int = 4
+) -> dict[str, Any]:
+    """Stop two servers in turn under load, as a platform does, and start them again.
+
+    Args:
+        repository: What they serve.
+        times: How many stops.
+        num_callers: How many call without a pause.
+
+    Raises:
+        RuntimeError: A server did not end well.
+    """
+    repository.put_next()
+    with running_replicas(
+        None, repository=repository.root, log_level="ERROR"
+    ) as replicas:
+        targets = [server.target for server in replicas.servers]
         with _load(targets, num_callers) as load:
-            for number in range(num_restarts):
-                servers[number % 2].restart()
+            for number in range(times):
+                place = number % len(targets)
+                server = replicas.servers[place]
+                server.terminate()
+                if server.process.wait() != 0:
+                    raise RuntimeError(server.log.read_text())
+                replicas.restart(place)
                 time.sleep(_SECONDS_TO_BE_FOUND)
-    return load
+    return _figures(load, times=times)
 
 
-class _Replica:
-    """A server that can be stopped and started again at the same address."""
-
-    def __init__(self, repository: Repository, port: int) -> None:
-        self._repository = repository
-        self._port = port
-        self._stack = ExitStack()
-        self.target = f"127.0.0.1:{port}"
-
-    def __enter__(self) -> "_Replica":
-        self._process, _ = self._stack.enter_context(
-            _server(self._repository, port=self._port)
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def restart(self) -> None:
-        """Stop it as a platform does, and start it again."""
-        self._process.terminate()
-        if self._process.wait() != 0:
-            raise SystemExit("a server did not end well; its own message is above")
-        self._stack.close()
-        self.__enter__()
-
-
-@contextmanager
-def _server(
-    repository: Repository, *, port: int = 0
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [sys.executable, "-m", "diffmask_service", "serve", "--metrics-port=0"]
-    flags = [f"--repository={repository.root}", f"--grpc-port={port}"]
-    with subprocess.Popen(
-        [*command, *flags, "--log-level=ERROR"], stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            if process.stdout is None:
-                raise AssertionError("the process was started with a pipe")
-            line = process.stdout.readline()
-            if not line.startswith(_ANNOUNCEMENT):
-                raise SystemExit("the server did not start; its own message is above")
-            yield process, line.removeprefix(_ANNOUNCEMENT).partition(",")[0]
-        finally:
-            process.terminate()
+def _figures(load: Tally, *, times: int) -> dict[str, Any]:
+    return {
+        "done": times,
+        "answered": load.answered.total(),
+        "versions": len(load.answered),
+        "failed": dict(load.failed.most_common()),
+    }
 
 
 @contextmanager
 def _load(targets: Sequence[str], num_callers: int) -> Iterator[Tally]:
     """Call from several threads without a pause; the tally is whole at the end."""
     tally, is_over = Tally(), threading.Event()
-    request = explain_pb2.ExplainRequest(inputs=[explain_pb2.TextInput(text=_TEXT)])
+    request = EXPLAIN.write([_TEXT], "explain")
 
-    def call(stub: explain_pb2_grpc.ExplainerStub) -> None:
+    def call() -> None:
         while not is_over.is_set():
             try:
-                version = stub.Explain(request, timeout=60).model.version
+                reply = method(request, timeout=60)
             except grpc.RpcError as error:
                 tally.count(tally.failed, error.code().name)
             else:
-                tally.count(tally.answered, version)
+                tally.count(tally.answered, reply.model.version)
 
     with grpc.insecure_channel(f"ipv4:{','.join(targets)}", _OPTIONS) as channel:
-        stub = explain_pb2_grpc.ExplainerStub(channel)
-        threads = [
-            threading.Thread(target=call, args=(stub,)) for _ in range(num_callers)
-        ]
+        method: grpc.UnaryUnaryMultiCallable[bytes, pb.ExplainResponse] = (
+            channel.unary_unary(EXPLAIN.path, None, pb.ExplainResponse.FromString)
+        )
+        threads = [threading.Thread(target=call) for _ in range(num_callers)]
         for thread in threads:
             thread.start()
         try:
@@ -234,19 +252,16 @@ def _wait_until_serving(target: str, service: str) -> None:
                 return
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
-def _print(name: str, tally: Tally) -> None:
-    failed = ", ".join(f"{count} {code}" for code, count in tally.failed.items())
-    print(
-        f"{name}: {tally.answered.total()} requests answered by"
-        f" {len(tally.answered)} versions, {tally.failed.total()} failed"
-        f" {f'({failed})' if failed else ''}"
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--swaps", type=int, default=100, help="[%(default)s]")
+    parser.add_argument("--restarts", type=int, default=20, help="[%(default)s]")
+    parser.add_argument("--callers", type=int, default=4, help="[%(default)s]")
+    add_result_flag(parser)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

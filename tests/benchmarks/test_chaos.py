@@ -1,6 +1,7 @@
 """Short forms of every scenario, against real servers, by counts."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,8 +55,25 @@ async def test_a_full_queue_answers_or_refuses_everybody(tiny_directory: Path) -
     assert broken_promises({"full": figures}) == []
 
 
-def test_a_broken_promise_is_named() -> None:
-    figures = {"rolled": {"failed": 3, "ended badly": 0}}
-    line = "- rolled: failed must be 0 and is 3"
+@pytest.mark.parametrize(
+    ("figures", "line"),
+    [
+        (
+            {"rolled": {"failed": 3, "ended badly": 0}},
+            "- rolled: failed may be 0 at most and is 3",
+        ),
+        (
+            {
+                "killed": {
+                    "failed, begun after the kill": 0,
+                    "seconds from ready to the first answer": 5.1,
+                }
+            },
+            "- killed: seconds from ready to the first answer may be 5 at most and"
+            " is 5.1",
+        ),
+    ],
+)
+def test_a_broken_promise_is_named(figures: dict[str, Any], line: str) -> None:
     assert broken_promises(figures) == [line]
     assert line in describe(figures)

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from benchmarks.fuzzing.texts import (
     NOT_TEXT,
     STRANGE,
-    draw_hostile_request,
+    draw_hostile_texts,
     write_request,
 )
 from diffmask_service.wire.pb import explain_pb2 as pb
@@ -34,7 +34,7 @@ def test_drawn_requests_hold_both_kinds() -> None:
     outcomes = set()
     for _ in range(300):
         try:
-            pb.ExplainRequest.FromString(draw_hostile_request(chance))
+            pb.ExplainRequest.FromString(write_request(draw_hostile_texts(chance)))
         except DecodeError:
             outcomes.add("no text")
         else:

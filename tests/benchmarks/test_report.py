@@ -43,7 +43,44 @@ _FIGURES: dict[str, dict[str, Any]] = {
         "highest_over_warm_up": 1.02,
         "readings": [[0, 100.0], [10, 101.0]],
     },
-    "others": {"ours": {"texts_per_second": 10.0, "ours_over_it": 1.0}},
+    "others": {
+        "ours": {
+            "texts_per_second": 10.0,
+            "ours_over_it": 1.0,
+            "cpu_seconds_per_text": 0.05,
+            "its_cpu_over_ours": 1.0,
+        }
+    },
+    "swaps": {
+        "swaps": {"done": 2, "answered": 90, "versions": 3, "failed": {}},
+        "restarts": {"done": 1, "answered": 9, "versions": 1, "failed": {"UNKNOWN": 4}},
+    },
+    "explainers": {
+        "engine_per_second": 100.0,
+        "captum_per_second": 0.5,
+        "ratio": 201.0,
+        "texts": 8,
+        "graph": "w8",
+        "steps": 50,
+    },
+    "precisions": {
+        "reference": "fp32",
+        "costs": [
+            {
+                "tokens": 16,
+                "graph": "int8",
+                "rounds": 51,
+                "texts_per_cpu_second": 300.0,
+                "times_by_clock": 1.9,
+                "times_by_cpu": 2.0,
+            }
+        ],
+    },
+    "start": {
+        "wall_seconds": 2.0,
+        "cpu_seconds": 1.5,
+        "starts": [{"wall_seconds": 2.0, "cpu_seconds": 1.5}],
+    },
     "isolation": {"w8": {"compared": 146, "different": 0, "joined": 9}},
 }
 
@@ -65,6 +102,10 @@ def test_every_script_has_its_section(tmp_path: Path) -> None:
     assert "12.5 calls a second" in page
     assert "4,321 messages" in page
     assert "1.010 times" in page
+    assert "| restarts | 1 | 9 | 1 | 4 | 4 UNKNOWN |" in page
+    assert "neighbouring runs is 201." in page
+    assert "| 16 | int8 | 51 | 300 | 1.9 | 2 |" in page
+    assert "| median | 2 | 1.5 |" in page
     assert "`python -m benchmarks.load --bundle sst2 --seed 3`" in page
     assert f"({tmp_path.name}/load.svg)" in page
     # No path of the machine.

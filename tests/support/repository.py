@@ -8,6 +8,8 @@ from pathlib import Path
 from diffmask_service.repository import Repository
 from tests.support.tiny import write_tiny_bundle
 
+Made = Callable[..., Repository]
+
 
 def put_version(root: Path, version: int, *, name: str = "tiny") -> Path:
     """Put a version of a tiny model in place at once; return its folder."""
@@ -64,3 +66,8 @@ def reason(repository: Repository, name: str, version: int) -> str:
         if (entry.name, entry.version) == (name, str(version)):
             return entry.reason
     raise AssertionError(f"{name}/{version} is not in the index")
+
+
+def version_found(repository: Repository, model: str = "", version: str = "") -> str:
+    """Return the version that a request for a model would meet."""
+    return repository.find(model, version=version).description.identity.version

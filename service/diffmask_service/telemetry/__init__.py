@@ -11,6 +11,7 @@ from diffmask_service.telemetry.model import ModelTelemetry
 from diffmask_service.telemetry.open_telemetry import connect_tracer
 from diffmask_service.telemetry.outcomes import OUTCOMES, outcome_of
 from diffmask_service.telemetry.server import Telemetry
+from diffmask_service.telemetry.tracebacks import discreet_traceback
 from diffmask_service.telemetry.tracing import TraceSettings
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "TraceSettings",
     "configure_logging",
     "connect_tracer",
+    "discreet_traceback",
     "outcome_of",
 ]

@@ -1,19 +1,13 @@
-"""The service's log: one line an event, in text or in JSON, and never a user's text.
-
-What an exception of another library says may quote the input that it failed on. So of
-each exception in a traceback the type and the place are written, and what it says only
-where that is known to be harmless.
-"""
+"""The service's log: one line an event, in text or in JSON, and never a user's text."""
 
 import json
 import logging
 import re
-import traceback
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, TypeAlias
 
-from diffmask_service.errors import DiffMaskError
+from diffmask_service.telemetry.tracebacks import discreet_traceback
 
 LogFormat: TypeAlias = Literal["text", "json"]
 _ExceptionInfo: TypeAlias = (
@@ -22,7 +16,6 @@ _ExceptionInfo: TypeAlias = (
 )
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FIELD = re.compile(r"\b([a-z_]+)=%")
-_HARMLESS = (DiffMaskError, OSError, MemoryError)
 
 
 def configure_logging(level: str, *, log_format: LogFormat = "text") -> None:
@@ -49,7 +42,7 @@ class TextFormatter(logging.Formatter):
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - inherited
         """Return a traceback without what strangers' exceptions say."""
-        return "\n".join(_traceback_lines(ei[1]))
+        return discreet_traceback(ei[1])
 
 
 class JsonFormatter(logging.Formatter):
@@ -71,7 +64,7 @@ class JsonFormatter(logging.Formatter):
         if isinstance(record.args, tuple) and len(names) == len(record.args):
             shown |= dict(zip(names, record.args, strict=True))
         if record.exc_info:
-            shown["exception"] = "\n".join(_traceback_lines(record.exc_info[1]))
+            shown["exception"] = discreet_traceback(record.exc_info[1])
         return json.dumps(shown, default=str, ensure_ascii=False)
 
 
@@ -82,28 +75,3 @@ def _discreet(record: logging.LogRecord) -> logging.LogRecord:
     copied = logging.makeLogRecord(vars(record))
     copied.msg, copied.args = record.getMessage().partition("\n")[0], ()
     return copied
-
-
-def _traceback_lines(error: BaseException | None) -> list[str]:
-    lines: list[str] = []
-    while error is not None:
-        frames = traceback.extract_tb(error.__traceback__)
-        said = str(error) if _is_harmless(error) else "(what it says is not logged)"
-        lines = [
-            *(
-                f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
-                for frame in frames
-            ),
-            f"{type(error).__module__}.{type(error).__qualname__}: {said}",
-            *(["which led to", *lines] if lines else []),
-        ]
-        error = error.__cause__ or (
-            None if error.__suppress_context__ else error.__context__
-        )
-    return lines
-
-
-def _is_harmless(error: BaseException) -> bool:
-    # ONNX Runtime sees numbers alone.
-    is_from_runtime = type(error).__module__.startswith("onnxruntime.")
-    return is_from_runtime or isinstance(error, _HARMLESS)

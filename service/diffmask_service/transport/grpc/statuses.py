@@ -7,8 +7,7 @@ inside stays in the log under the request id.
 
 import asyncio
 import logging
-import traceback
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -38,6 +37,7 @@ from diffmask_service.errors import (
     Unauthenticated,
     UnsupportedTask,
 )
+from diffmask_service.telemetry import discreet_traceback
 
 STATUS_BY_ERROR: Mapping[type[DiffMaskError], grpc.StatusCode] = {
     RequestError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -66,9 +66,6 @@ STATUS_BY_ERROR: Mapping[type[DiffMaskError], grpc.StatusCode] = {
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # A server that stops is gone in a moment, and its replacement or a sibling is there.
 _RETRY_WHEN_NOT_READY_SECONDS = 0.5
-# ONNX Runtime sees numbers only, so its words hold nothing of a text; any other foreign
-# exception may quote what it failed on.
-_WORDY_MODULES = ("diffmask_service.", "onnxruntime.")
 _LOG = logging.getLogger("diffmask_service.access")
 _Value = TypeVar("_Value")
 
@@ -135,7 +132,8 @@ def failure_of(error: Exception, *, request_id: str) -> Failure:
     if isinstance(error, DiffMaskError):
         code = STATUS_BY_ERROR[type(error)]
     if code is grpc.StatusCode.INTERNAL:
-        _LOG.error("id=%s failed\n%s", request_id, _without_texts(error))
+        shown = discreet_traceback(error)
+        _LOG.error("id=%s failed\nexception=%s", request_id, shown)
         return Failure(
             code=code,
             message="the server failed on this request; its log tells more under"
@@ -150,28 +148,6 @@ def _retry(error: Exception) -> float | None:
     if isinstance(error, NotReadyError):
         return _RETRY_WHEN_NOT_READY_SECONDS
     return None
-
-
-def _without_texts(error: BaseException) -> str:
-    # The place of every exception of the chain, and the words of those only that cannot
-    # quote a caller's text.
-    return "\nwhich led to\n".join(
-        "".join(traceback.format_tb(each.__traceback__)) + _name(each)
-        for each in reversed(list(_chain(error)))
-    )
-
-
-def _name(error: BaseException) -> str:
-    kind = type(error)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    return f"{name}: {error}" if name.startswith(_WORDY_MODULES) else name
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        hidden = error.__suppress_context__
-        error = error.__cause__ or (None if hidden else error.__context__)
 
 
 def _is_task_cancelled() -> bool:

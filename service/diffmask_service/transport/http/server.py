@@ -40,6 +40,10 @@ class _ThreadedServer(ThreadingMixIn, WSGIServer):
         """Pass over clients that break off or fail the handshake."""
 
 
+class _ThreadedServerOfIpv6(_ThreadedServer):
+    address_family = socket.AF_INET6
+
+
 class MetricsServer:
     """A listener on a thread of its own.
 
@@ -72,7 +76,7 @@ class MetricsServer:
                 host,
                 port,
                 _only_metrics(make_wsgi_app(registry), tokens),
-                _ThreadedServer,
+                _ThreadedServerOfIpv6 if ":" in host else _ThreadedServer,
                 _QuietHandler,
             )
         except OSError as error:

@@ -1,6 +1,7 @@
 """What a caller and the operator see of whatever a handler does."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from diffmask_service.errors import (
     OverloadedError,
 )
 from diffmask_service.telemetry import Telemetry
+from diffmask_service.telemetry.logs import JsonFormatter
 from diffmask_service.transport.grpc.call import CURRENT_CALL
 from diffmask_service.transport.grpc.interceptors import CallInterceptor
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
@@ -139,8 +141,12 @@ async def test_the_log_keeps_our_words_and_no_others(
     error.__cause__ = KeyError("a text")
     await failure(failing(error))
     assert "errors.InferenceError: the graph failed" in caplog.text
-    assert "builtins.KeyError\nwhich led to" in caplog.text
+    assert "builtins.KeyError: (what it says is not logged)\nwhich" in caplog.text
     assert "a text" not in caplog.text
+    (logged,) = [r for r in caplog.records if r.levelname == "ERROR"]
+    fields = json.loads(JsonFormatter().format(logged))
+    assert fields["id"] in fields["message"]
+    assert fields["exception"].endswith("errors.InferenceError: the graph failed")
 
 
 async def test_a_cancellation_from_within_never_leaves_the_caller_waiting() -> None:

@@ -37,6 +37,27 @@ def test_nothing_else_is_shown(address: str) -> None:
     raised.value.close()
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def test_an_ipv6_address_is_listened_on() -> None:
+    def start() -> MetricsServer:
+        return MetricsServer(Telemetry().registry, host="::1", port=0).start()
+
+    if not has_ipv6():
+        with pytest.raises(StartError, match="cannot listen for metrics"):
+            start()
+        return
+    server = start()
+    assert ask(f"http://[::1]:{server.port}/metrics") == 200
+    server.stop()
+
+
 def ask(url: str, *, header: str = "", context: ssl.SSLContext | None = None) -> int:
     request = urllib.request.Request(url, headers={"Authorization": header})
     try:
