@@ -194,7 +194,7 @@ class Engine:
             InferenceError: The graph failed.
         """
         began = self._clock()
-        outcome = "failed"
+        outcome, timings = "failed", None
         self._telemetry.begin_request()
         try:
             turn = self._door.turn(deadline=deadline, priority=priority)
@@ -202,14 +202,16 @@ class Engine:
                 reply = await self._answer(
                     inputs, options, admitted, turn, request_id=request_id
                 )
-            outcome = "ok"
+            outcome, timings = "ok", reply.timings
             self._tally.answer(reply, seconds=self._clock() - began)
         except BaseException as error:
             outcome = outcome_of(error)
             self._tally.fail(seconds=self._clock() - began)
             raise
         finally:
-            self._telemetry.end_request(outcome=outcome, seconds=self._clock() - began)
+            self._telemetry.end_request(
+                outcome=outcome, seconds=self._clock() - began, timings=timings
+            )
         return reply
 
     async def drain(self, timeout_seconds: float) -> bool:
@@ -261,7 +263,7 @@ class Engine:
             ],
             is_small=admitted.is_small,
         )
-        reply = build_reply(
+        return build_reply(
             answered,
             explanations,
             model=self._description,
@@ -269,8 +271,6 @@ class Engine:
             tokenize_seconds=tokenized.seconds,
             request_id=request_id,
         )
-        self._telemetry.observe_timings(reply.timings)
-        return reply
 
     def _tokenize(
         self, inputs: Sequence[ModelInput], *, truncate: bool
