@@ -68,7 +68,7 @@ class Engine:
         )
         self._door = Door(
             limits,
-            foretell_wait_seconds=self._batcher.foretell_wait_seconds,
+            foretell_seconds=self._batcher.foretell_seconds,
             counter=telemetry,
             clock=clock,
         )
@@ -190,7 +190,7 @@ class Engine:
             OverloadedError: Too many tokens are in progress.
             NotReadyError: The engine drains.
             DeadlineError: The deadline passed before every text was run, or what waits
-                in front will surely take longer.
+                in front will likely take longer.
             InferenceError: The graph failed.
         """
         began = self._clock()
@@ -247,8 +247,9 @@ class Engine:
             is_small=admitted.is_small,
         )
         texts, selection = tokenized.value, admitted.selection
-        admitted.settle(texts)
-        self._door.check_time(turn, num_texts=len(inputs), stage="its texts were run")
+        self._door.take_up(
+            turn, num_texts=len(inputs), num_tokens=admitted.settle(texts)
+        )
         answered = await gather_or_cancel(
             [
                 self._passes.run(*each, selection, turn)
