@@ -3,7 +3,12 @@
 Capacity is measured first, by callers that always wait for their answer. Then come runs
 with Poisson arrivals at shares of it: texts of natural lengths, predictions and
 explanations, deadlines, and callers who leave. A call's latency counts from the moment
-for which it was planned. Beside what the callers saw stands what the server counted.
+for which it was planned. Beside what the callers saw stands what the server counted,
+and how long it took over each call by its own log: callers and server may share cores,
+and then a caller's figure holds the caller's own lag as well.
+
+Refusals at the door, which carry a hint when to try again, stand apart from calls that
+waited for nothing. Goodput is what was answered within its deadline.
 
 On a machine that callers and server share, only ratios between the runs mean anything;
 `--server-cores` and `--client-cores` part them.
@@ -23,7 +28,13 @@ import numpy as np
 
 from benchmarks.plots import draw_saturation
 from benchmarks.results import add_result_flag, store, table
-from benchmarks.servers import Server, read_counters, running
+from benchmarks.servers import (
+    Server,
+    count_log_bytes,
+    read_counters,
+    read_handling_seconds,
+    running,
+)
 from benchmarks.traffic.driving import GrpcSend, drive
 from benchmarks.traffic.plan import Mix, draw_plan, poisson_arrivals
 from benchmarks.traffic.tally import tally
@@ -36,7 +47,11 @@ _COUNTED = {
     "rejected": "diffmask_rejected_requests_total",
 }
 _OF_RUN = ("share", "offered_per_second", "goodput_per_second")
-_OF_STATUS = ("status", "calls", "p50_seconds", "p90_seconds", "p99_seconds", "hinted")
+_OF_STATUS = ("calls", "p50_seconds", "p90_seconds", "p99_seconds")
+_OF_SERVER = ("server_p50_seconds", "server_p99_seconds")
+# What a server owes its callers when it is offered three times what it can do.
+_GOODPUT_SHARE = 0.9
+_REFUSAL_SECONDS = 0.01
 # Enough that the channel opens and the graph has seen its longest text.
 _WARM_UP_CALLS = 20
 
@@ -49,7 +64,6 @@ def main() -> None:
     with running(
         arguments.bundle,
         cores=arguments.server_cores,
-        log_level="WARNING",
         **dict(setting.split("=", 1) for setting in arguments.set),
     ) as server:
         figures = asyncio.run(_measure(server, arguments))
@@ -74,6 +88,7 @@ async def _measure(server: Server, arguments: argparse.Namespace) -> dict[str, A
     return await sweep(
         server.target,
         server.metrics_url,
+        log=server.log,
         capacity=capacity,
         mix=mix,
         shares=arguments.shares,
@@ -129,6 +144,7 @@ async def sweep(
     server: str,
     metrics_url: str,
     *,
+    log: Path,
     capacity: float,
     mix: Mix,
     shares: Sequence[float] = _SHARES,
@@ -141,6 +157,7 @@ async def sweep(
     Args:
         server: What the channel connects to.
         metrics_url: Where the server's counters are.
+        log: Its log, with a line for every call.
         capacity: Calls a second.
         mix: What the calls are like.
         shares: Of capacity, > 0.
@@ -157,12 +174,14 @@ async def sweep(
             )
             plan = draw_plan(arrivals, mix=mix, target=target, generator=generator)
             before = await asyncio.to_thread(read_counters, metrics_url)
+            logged_bytes = count_log_bytes(log)
             outcomes = await drive(plan, send)
             after = await asyncio.to_thread(read_counters, metrics_url)
             counted = {
                 key: after[name] - before[name] for key, name in _COUNTED.items()
             }
-            run = asdict(tally(outcomes, seconds=seconds))
+            taken = read_handling_seconds(log, after_bytes=logged_bytes)
+            run = asdict(tally(outcomes, seconds=seconds, server_seconds=taken))
             runs.append({"share": share, **run, "counted": counted})
     return {"capacity_per_second": capacity, "runs": runs}
 
@@ -170,9 +189,14 @@ async def sweep(
 def describe(figures: Mapping[str, Any]) -> list[str]:
     """Return the figures as lines of Markdown."""
     head = ["offered / capacity", "offered /s", "goodput /s", "ended in", "calls"]
-    head += ["p50 s", "p90 s", "p99 s", "with a hint"]
+    head += ["p50 s", "p90 s", "p99 s", "server's p50 s", "server's p99 s"]
     rows = [
-        [*(run[key] for key in _OF_RUN), *(each[key] for key in _OF_STATUS)]
+        [
+            *(run[key] for key in _OF_RUN),
+            each["status"] + (", at the door" if _is_refusal(each) else ""),
+            *(each[key] for key in _OF_STATUS),
+            *("" if each.get(key) is None else each[key] for key in _OF_SERVER),
+        ]
         for run in figures["runs"]
         for each in run["statuses"]
     ]
@@ -188,7 +212,47 @@ def describe(figures: Mapping[str, Any]) -> list[str]:
         "What the server counted, and how late the driver was:",
         "",
         *table(["offered / capacity", *_COUNTED, "driver's lag p99 s"], counted),
+        *judge(figures["runs"]),
     ]
+
+
+def judge(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the run at the largest share shows, held against the targets.
+
+    Args:
+        runs: All of them; the peak is the best of any.
+    """
+    if not runs:
+        return []
+    most = max(runs, key=lambda run: run["share"])
+    peak = max(run["goodput_per_second"] for run in runs)
+    share = most["goodput_per_second"] / peak if peak else 0.0
+    lines = [
+        f"At {most['share']:g} times capacity goodput is {share:.1%} of the peak;"
+        f" {_verdict(share >= _GOODPUT_SHARE)}: at least {_GOODPUT_SHARE:.0%}."
+    ]
+    for each in filter(_is_refusal, most["statuses"]):
+        at_server = each.get("server_p99_seconds")
+        lines.append(
+            f"{each['calls']:,} refusals with {each['status']}: p99 is"
+            f" {each['p99_seconds'] * 1000:.1f} ms for the callers,"
+            f" {_verdict(each['p99_seconds'] <= _REFUSAL_SECONDS)}: at most"
+            f" {_REFUSAL_SECONDS * 1000:.0f} ms"
+            + (
+                f"; {at_server * 1000:.1f} ms of it at the server."
+                if at_server is not None
+                else "."
+            )
+        )
+    return ["", *lines]
+
+
+def _is_refusal(part: Mapping[str, Any]) -> bool:
+    return bool(part["calls"] and part["hinted"] == part["calls"])
+
+
+def _verdict(is_met: bool) -> str:  # noqa: FBT001 - a predicate's result
+    return "met" if is_met else "MISSED"
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 _READY = re.compile(
     r"ready: gRPC on (?P<grpc>[^\s,]+), metrics on (?P<metrics>[^\s,]+)"
 )
+_LOGGED = re.compile(r"\bid=(?P<id>\S+) method=.* seconds=(?P<seconds>[\d.]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,24 @@ class Server:
     async def counters(self) -> "Counter[str]":
         """Return every counter by name, added up over its labels."""
         return await asyncio.to_thread(read_counters, self.metrics_url)
+
+
+def count_log_bytes(log: Path) -> int:
+    """Return how much a server has logged so far, bytes."""
+    return log.stat().st_size
+
+
+def read_handling_seconds(log: Path, *, after_bytes: int = 0) -> dict[str, float]:
+    """Return how long the server took over each call, seconds, by its identity.
+
+    Args:
+        log: Of a server that logs every call as text.
+        after_bytes: Where to begin.
+    """
+    with log.open("rb") as lines:
+        lines.seek(after_bytes)
+        found = map(_LOGGED.search, lines.read().decode().splitlines())
+        return {each["id"]: float(each["seconds"]) for each in found if each}
 
 
 def read_counters(url: str) -> "Counter[str]":

@@ -6,6 +6,8 @@ that it kept waiting, which a closed loop would never have sent (coordinated omi
 """
 
 import asyncio
+import itertools
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +19,7 @@ from benchmarks.traffic.plan import PlannedCall
 from benchmarks.traffic.targets import Target
 
 _PUSHBACK = "grpc-retry-pushback-ms"
+_REQUEST_ID = "x-request-id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +29,12 @@ class Ending:
     Attributes:
         status: Name of its gRPC status.
         retry_after_seconds: The server's hint when to try again; None without one.
+        request_id: Its identity in the server's log.
     """
 
     status: str
     retry_after_seconds: float | None = None
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +123,17 @@ class GrpcSend:
         self._method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = (
             channel.unary_unary(target.path)
         )
+        self._series = secrets.token_hex(8)
+        self._numbers = itertools.count()
 
     async def __call__(self, call: PlannedCall) -> Ending:
         """Make one call, leave it if that is the plan, and say how it ended."""
-        rpc = self._method(call.message, timeout=call.timeout_seconds)
+        request_id = f"{self._series}.{next(self._numbers)}"
+        rpc = self._method(
+            call.message,
+            timeout=call.timeout_seconds,
+            metadata=((_REQUEST_ID, request_id),),
+        )
         timer = None
         if call.cancel_after_seconds is not None:
             loop = asyncio.get_running_loop()
@@ -130,17 +142,19 @@ class GrpcSend:
             await rpc
         except grpc.aio.AioRpcError as error:
             return Ending(
-                status=error.code().name, retry_after_seconds=_retry_hint(error)
+                status=error.code().name,
+                retry_after_seconds=_retry_hint(error),
+                request_id=request_id,
             )
         except asyncio.CancelledError:
             # Ours, and not that of whoever waits for us.
             if not rpc.cancelled():
                 raise
-            return Ending(status="CANCELLED")
+            return Ending(status="CANCELLED", request_id=request_id)
         finally:
             if timer is not None:
                 timer.cancel()
-        return Ending(status="OK")
+        return Ending(status="OK", request_id=request_id)
 
 
 def _retry_hint(error: grpc.aio.AioRpcError) -> float | None:

@@ -100,7 +100,7 @@ class NotReadyError(DiffMaskError):
 
 
 class DeadlineError(DiffMaskError):
-    """The caller's time ran out before the work was done, or surely would.
+    """The caller's time ran out before the work was done, or likely would.
 
     Attributes:
         retry_after_seconds: When a request with as much time may be answered, seconds,

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import numpy as np
 import pytest
 
-from benchmarks.load import describe, measure_capacity, sweep
+from benchmarks.load import describe, judge, measure_capacity, sweep
 from benchmarks.plots import draw_saturation
 from benchmarks.servers import Server, running
 from benchmarks.traffic.driving import GrpcSend, drive
@@ -82,6 +83,7 @@ async def test_a_sweep_accounts_for_every_call(server: Server, tmp_path: Path) -
     figures = await sweep(
         server.target,
         server.metrics_url,
+        log=server.log,
         capacity=200.0,
         mix=_MIX,
         shares=(0.5, 1.0),
@@ -92,6 +94,32 @@ async def test_a_sweep_accounts_for_every_call(server: Server, tmp_path: Path) -
         calls = sum(status["calls"] for status in run["statuses"])
         assert calls == round(run["offered_per_second"] * 0.2)
         assert run["counted"]["passes"] == sum(s["texts"] for s in run["statuses"])
+        for status in run["statuses"]:
+            assert 0 <= status["server_p50_seconds"] <= status["p99_seconds"]
     assert "| offered / capacity |" in "\n".join(describe(figures))
     draw_saturation(figures, tmp_path / "load.svg")
     assert (tmp_path / "load.svg").read_text().rstrip().endswith("</svg>")
+
+
+def run_of(
+    share: float, goodput: float, *, refusal_seconds: float | None = None
+) -> dict[str, Any]:
+    refused = {
+        "status": "DEADLINE_EXCEEDED",
+        "calls": 3,
+        "p99_seconds": refusal_seconds,
+        "hinted": 3,
+        "server_p99_seconds": 0.002,
+    }
+    statuses = [] if refusal_seconds is None else [refused]
+    return {"share": share, "goodput_per_second": goodput, "statuses": statuses}
+
+
+def test_the_run_at_the_largest_share_is_held_against_the_peak() -> None:
+    calm = run_of(1.0, 100.0)
+    _, goodput, refusals = judge([run_of(3.0, 90.0, refusal_seconds=0.009), calm])
+    assert goodput.startswith("At 3 times capacity goodput is 90.0% of the peak; met:")
+    assert "9.0 ms for the callers, met: at most 10 ms; 2.0 ms of it" in refusals
+    _, goodput, refusals = judge([run_of(3.0, 89.0, refusal_seconds=0.011), calm])
+    assert "89.0% of the peak; MISSED" in goodput
+    assert "11.0 ms for the callers, MISSED" in refusals

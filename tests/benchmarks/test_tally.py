@@ -1,5 +1,7 @@
 """Sums in closed form."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.traffic.driving import Ending, Outcome
@@ -47,6 +49,29 @@ def test_a_run_adds_up_by_status() -> None:
     assert (full.status, full.calls, full.hinted) == ("RESOURCE_EXHAUSTED", 4, 4)
     assert run.lag_p99_seconds == 0.01
     assert (run.calls("OK"), run.calls("CANCELLED")) == (10, 0)
+
+
+def test_refusals_stand_apart_from_calls_that_waited_for_nothing() -> None:
+    waited = [outcome("DEADLINE_EXCEEDED", 2.0) for _ in range(3)]
+    refused = [outcome("DEADLINE_EXCEEDED", 0.004, hint=0.5) for _ in range(2)]
+    run = tally([*refused, *waited], seconds=1.0)
+    assert [
+        (each.status, each.calls, each.hinted, each.p99_seconds)
+        for each in run.statuses
+    ] == [("DEADLINE_EXCEEDED", 3, 0, 2.0), ("DEADLINE_EXCEEDED", 2, 2, 0.004)]
+    assert run.calls("DEADLINE_EXCEEDED") == 5
+
+
+def test_the_servers_own_time_is_found_by_the_calls_identity() -> None:
+    calls = [
+        replace(each, ending=replace(each.ending, request_id=name))
+        for name, each in zip("abc", [outcome("OK", 1.0)] * 3, strict=True)
+    ]
+    taken = {"a": 0.25, "b": 0.5, "of another run": 9.0}
+    (ok,) = tally(calls, seconds=1.0, server_seconds=taken).statuses
+    assert (ok.server_p50_seconds, ok.server_p99_seconds) == (0.25, 0.5)
+    (ok,) = tally(calls, seconds=1.0).statuses
+    assert ok.server_p50_seconds is None
 
 
 def test_a_run_without_an_answer_has_no_goodput() -> None:

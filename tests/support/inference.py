@@ -35,12 +35,17 @@ Array = NDArray[Any]
 
 @asynccontextmanager
 async def serving(
-    *engines: Engine, control: ModelControl | None = None
+    *engines: Engine,
+    control: ModelControl | None = None,
+    health: HealthServicer | None = None,
 ) -> AsyncIterator[str]:
     """Serve engines on a free port; give what a client connects to."""
+    if health is None:
+        health = HealthServicer({"tiny"})
+        health.set_ready(True)
     server = build_server(
         Repository(list(engines)),
-        HealthServicer({"tiny"}),
+        health,
         telemetry=Telemetry(),
         settings=SETTINGS,
         stopping=asyncio.Event(),
@@ -84,11 +89,13 @@ class Caller:
 
 @asynccontextmanager
 async def calling(
-    *engines: Engine, control: ModelControl | None = None
+    *engines: Engine,
+    control: ModelControl | None = None,
+    health: HealthServicer | None = None,
 ) -> AsyncIterator[Caller]:
     """Serve engines and call them."""
     async with (
-        serving(*engines, control=control) as target,
+        serving(*engines, control=control, health=health) as target,
         grpc.aio.insecure_channel(target) as channel,
     ):
         yield Caller(channel)

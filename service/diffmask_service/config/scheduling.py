@@ -40,9 +40,10 @@ class SchedulingConfig:
     )
     late_factor: float = setting(
         "Refuse a request at once when what waits in front of it is expected to take"
-        " more than this many times the time it has left; 0 refuses none. Lower"
-        " refuses more requests that would just have made it.",
-        default=1.5,
+        " more than this share of the time it has left; 0 refuses none. Lower refuses"
+        " more requests that would just have made it; near 1 or above, a server that is"
+        " offered too much spends runs on answers that come too late.",
+        default=0.75,
         at_least=0.0,
         at_most=1000.0,
     )

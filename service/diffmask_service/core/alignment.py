@@ -40,17 +40,32 @@ class Grouping:
         return np.maximum.reduceat(chosen, self.starts, axis=-1)
 
 
-def group_tokens(tokenized: TokenizedText) -> Grouping:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ungrouped:
+    """Units that are one token each.
+
+    Attributes:
+        units: The units, one for each token of the text.
+    """
+
+    units: Units
+
+    def pool(self, values: Float32Array) -> Float32Array:
+        """Return the values as they are."""
+        return values
+
+
+def group_tokens(tokenized: TokenizedText) -> Ungrouped:
     """Make every token a unit of its own, special tokens included."""
-    positions = np.arange(len(tokenized.texts), dtype=np.int64)
-    units = Units(
-        texts=tokenized.texts,
-        starts=tokenized.offsets[:, 0],
-        ends=tokenized.offsets[:, 1],
-        segments=tokenized.segments,
-        is_special=tokenized.is_special,
+    return Ungrouped(
+        units=Units(
+            texts=tokenized.texts,
+            starts=tokenized.offsets[:, 0],
+            ends=tokenized.offsets[:, 1],
+            segments=tokenized.segments,
+            is_special=tokenized.is_special,
+        )
     )
-    return Grouping(units=units, tokens=positions, starts=positions)
 
 
 def group_words(text: TextInput, tokenized: TokenizedText) -> Grouping:

@@ -14,6 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from diffmask_service.core.gate_sums import sum_gates
 from diffmask_service.core.predictions import Float32Array, Int64Array
 
 # The figures of a text, in the order of the `figures` axis.
@@ -33,8 +34,7 @@ def gate_figures(gates: Float32Array, *, threshold: float) -> NDArray[np.float64
         gates: `[layers, tokens]` float32 in [0, 1]. All states, special tokens counted.
         threshold: A token at or over it is kept, in [0, 1].
     """
-    kept = gates >= np.float32(threshold)
-    return np.stack([kept.mean(axis=1), gates.mean(axis=1, dtype=np.float64)])
+    return sum_gates([gates], threshold=threshold).figures[..., 0]
 
 
 def bin_index(

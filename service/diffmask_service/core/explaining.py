@@ -1,11 +1,13 @@
 """Outputs of the graph to the explanation of one text."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from diffmask_service.core.alignment import (
+    Grouping,
+    Ungrouped,
     aggregate_scores,
     group_tokens,
     group_words,
@@ -14,7 +16,7 @@ from diffmask_service.core.alignment import (
     top_units,
 )
 from diffmask_service.core.decoding import Decoder, Reading
-from diffmask_service.core.predictions import Float32Array
+from diffmask_service.core.predictions import Float32Array, Int64Array, Units
 from diffmask_service.core.selection import Selection
 from diffmask_service.core.values import (
     Explanation,
@@ -54,8 +56,10 @@ def explain_text(
     hidden_gates: Float32Array | None,
     selection: Selection,
     decoder: Decoder,
+    verifications: tuple[Verification, ...] = (),
+    is_left_out: bool = False,
 ) -> Explanation:
-    """Build the explanation of one text, verifications left out.
+    """Build the explanation of one text.
 
     Args:
         reading: What the model made of the text.
@@ -63,39 +67,68 @@ def explain_text(
         hidden_gates: `[layers, tokens]` float32 in [0, 1], all states; None if unasked.
         selection: What was asked for.
         decoder: What the logits mean.
+        verifications: One for each mask that was verified.
+        is_left_out: Whether what was asked for is left out by the caller's condition.
     """
-    text, tokenized = reading.text, reading.tokenized
-    explanation = Explanation(
+    tokenized, gates = reading.tokenized, selection.options.gates
+    shown = None
+    if gates and input_gates is not None:
+        shown = _choose_units(reading, aggregate_scores(input_gates), selection)
+    is_input_shown = shown is not None and GateKind.INPUT in gates
+    return Explanation(
         prediction=decoder.decode(reading),
         num_tokens=len(tokenized.texts),
         is_truncated=tokenized.is_truncated,
+        units=None if shown is None else shown.units,
+        scores=None if shown is None else shown.scores,
+        input_gates=_pick(shown, input_gates if is_input_shown else None, selection),
+        hidden_gates=_pick(shown, hidden_gates, selection),
+        verifications=verifications,
         tokenized=tokenized,
         logits=reading.logits,
+        is_left_out=is_left_out,
     )
-    options = selection.options
-    if not options.gates or input_gates is None:
-        return explanation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """Attributes: the units that are told, their scores, and how values become theirs.
+
+    `positions` are those of the units among all of their kind; None for all of them.
+    """
+
+    grouping: Grouping | Ungrouped
+    positions: Int64Array | None
+    units: Units
+    scores: Float32Array
+
+
+def _choose_units(
+    reading: Reading, token_scores: Float32Array, selection: Selection
+) -> _Shown:
+    text, tokenized, options = reading.text, reading.tokenized, selection.options
     is_words = options.granularity is Granularity.WORDS
     grouping = group_words(text, tokenized) if is_words else group_tokens(tokenized)
-    units, scores = grouping.units, grouping.pool(aggregate_scores(input_gates))
-    positions = np.arange(len(units.texts), dtype=np.int64)
+    units, scores = grouping.units, grouping.pool(token_scores)
+    positions = None
     if options.top_k is not None:
         positions = top_units(scores, units, k=options.top_k)
-        units = take_units(units, positions)
+        units, scores = take_units(units, positions), scores[positions]
+    return _Shown(grouping=grouping, positions=positions, units=units, scores=scores)
 
-    def shown(gates: Float32Array) -> Float32Array:
-        return np.ascontiguousarray(
-            grouping.pool(gates[selection.state_index])[:, positions]
-        )
 
-    wants_input = GateKind.INPUT in options.gates
-    return replace(
-        explanation,
-        units=units,
-        scores=scores[positions],
-        input_gates=shown(input_gates) if wants_input else None,
-        hidden_gates=None if hidden_gates is None else shown(hidden_gates),
-    )
+def _pick(
+    shown: _Shown | None, gates: Float32Array | None, selection: Selection
+) -> Float32Array | None:
+    # `[layers, tokens]` of all states and tokens to what is told of them.
+    if shown is None or gates is None:
+        return None
+    if selection.options.states:
+        gates = gates[selection.state_index]
+    pooled = shown.grouping.pool(gates)
+    if shown.positions is not None:
+        pooled = pooled[:, shown.positions]
+    return np.ascontiguousarray(pooled)
 
 
 def verify(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,7 +18,8 @@ class Selection:
     Attributes:
         options: The options as they came.
         states: Names of the states to return, in order.
-        state_index: `[layers]` int64. Where those states are among all states.
+        state_index: `[layers]` int64. Where those states are among all states; to be
+            read only.
         verify_index: Index of each state whose mask to verify; None stands for the mask
             of the aggregate score.
         fetches: What to compute: `logits`, `input_gates`, `hidden_gates`.
@@ -40,7 +42,9 @@ class Selection:
         return replace(self, options=options, verify_index=())
 
 
-def select(options: ExplainOptions, states: Sequence[str]) -> Selection:
+# Callers of a model ask for the same few things again and again.
+@lru_cache(maxsize=64)
+def select(options: ExplainOptions, states: tuple[str, ...]) -> Selection:
     """Resolve options against a model's states.
 
     Args:
@@ -52,7 +56,7 @@ def select(options: ExplainOptions, states: Sequence[str]) -> Selection:
         InvalidInput: Options contradict each other or are out of range.
     """
     _check(options)
-    chosen = options.states or tuple(states)
+    chosen = options.states or states
     verify_index: tuple[int | None, ...] = ()
     if options.verify:
         verify_index = _find(options.verify_states, states) or (None,)
@@ -62,10 +66,12 @@ def select(options: ExplainOptions, states: Sequence[str]) -> Selection:
         fetches.append("input_gates")
     if GateKind.HIDDEN in options.gates:
         fetches.append("hidden_gates")
+    state_index = np.array(_find(chosen, states), dtype=np.int64)
+    state_index.flags.writeable = False
     return Selection(
         options=options,
         states=chosen,
-        state_index=np.array(_find(chosen, states), dtype=np.int64),
+        state_index=state_index,
         verify_index=verify_index,
         fetches=tuple(fetches),
     )

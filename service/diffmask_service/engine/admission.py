@@ -38,14 +38,16 @@ class Admitted:
     permit: Permit
     is_small: bool
 
-    def settle(self, texts: Sequence[TokenizedText]) -> None:
-        """Replace the estimate by the tokens that the request really needs.
+    def settle(self, texts: Sequence[TokenizedText]) -> int:
+        """Replace the estimate by the tokens that the request really needs, and tell.
 
         Args:
             texts: Its texts, tokenized.
         """
         num_tokens = sum(len(text.input_ids) for text in texts)
-        self.permit.settle(_num_runs(self.selection) * num_tokens)
+        num_tokens *= _num_runs(self.selection)
+        self.permit.settle(num_tokens)
+        return num_tokens
 
 
 class Admission:

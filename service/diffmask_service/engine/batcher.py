@@ -154,18 +154,20 @@ class Batcher:
         """Return about how long the workers take over a number of tokens, seconds."""
         return num_tokens * self._pace.token_seconds / self._num_workers
 
-    def foretell_wait_seconds(self, priority: int) -> float:
-        """Return how long a newcomer will wait at least for a worker, seconds.
+    def foretell_seconds(self, priority: int, *, num_tokens: int = 0) -> float:
+        """Return when a newcomer will about have been run, seconds from now.
 
-        0 while a worker is free, nobody waits, or too few runs were seen to tell. The
-        runs in progress are left out, so this is rather too little than too much.
+        0 while a worker is free, or too few runs were seen to tell. The runs in
+        progress are left out, and so are verifying runs that nobody has asked for yet.
 
         Args:
             priority: The newcomer's level, 1 for the highest.
+            num_tokens: Its own tokens; none tells when its turn comes.
         """
         if self._num_idle or not self._pace.is_measured:
             return 0.0
-        return self.estimate_seconds(self._line.count_tokens(priority=priority))
+        waiting = self._line.count_tokens(priority=priority)
+        return self.estimate_seconds(waiting + num_tokens)
 
     def count_waiting(self) -> int:
         """Return how many entries wait; callable from any thread."""

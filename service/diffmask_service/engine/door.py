@@ -1,8 +1,9 @@
 """The door of an engine: how long a request has, and whether it is let in at all.
 
-Before any work is done for a request: its deadline is set within bounds, and one that
-would surely expire behind the work in front of it is refused while its caller can
-still go elsewhere.
+Before any work is done for a request its deadline is set within bounds. One that is
+likely to expire behind the work in front of it is refused while its caller can still go
+elsewhere: who is let in all the same waits its whole time for nothing, and when it
+expires in its run, what the run cost is taken from others who would have been in time.
 """
 
 from collections.abc import Callable
@@ -40,12 +41,21 @@ class DoorCounter(Protocol):
         ...
 
 
+class Forecast(Protocol):
+    """Who knows how busy the graph is."""
+
+    def __call__(self, priority: int, *, num_tokens: int = 0) -> float:
+        """Return in how many seconds a newcomer of a level will have been run."""
+        ...
+
+
 class Door:
     """Gives requests their turn, or refuses them.
 
     Args:
         limits: Bounds on deadlines and levels.
-        foretell_wait_seconds: Seconds that a newcomer of a level waits at least.
+        foretell_seconds: Seconds until what waits in front of a level, and so many
+            tokens more, have been run.
         counter: Told of every request refused and every text expired.
         clock: Monotonic time, seconds.
     """
@@ -54,12 +64,12 @@ class Door:
         self,
         limits: EngineLimits,
         *,
-        foretell_wait_seconds: Callable[[int], float],
+        foretell_seconds: Forecast,
         counter: DoorCounter,
         clock: Callable[[], float],
     ) -> None:
         self._limits = limits
-        self._foretell_wait_seconds = foretell_wait_seconds
+        self._foretell_seconds = foretell_seconds
         self._counter = counter
         self._clock = clock
 
@@ -84,43 +94,50 @@ class Door:
         )
 
     def admit(self, turn: Turn, *, num_texts: int) -> None:
-        """Refuse a request whose time is up, or will be before its turn comes.
-
-        Args:
-            turn: Its turn.
-            num_texts: Its texts.
-
-        Raises:
-            DeadlineError: It cannot be answered in time.
-        """
-        self.check_time(turn, num_texts=num_texts, stage="it was taken up")
-        wait_seconds = self._foretell_wait_seconds(turn.priority)
-        left_seconds = turn.deadline - turn.arrived
-        factor = self._limits.late_factor
-        if not factor or wait_seconds <= factor * left_seconds:
-            return
-        self._counter.reject("late")
-        retry_seconds = self._limits.bound_retry(wait_seconds - left_seconds)
-        raise DeadlineError(
-            f"what waits in front of the request takes about {wait_seconds:.1f} s and"
-            f" its deadline leaves {left_seconds:.1f} s; allow more time, or try again"
-            f" in {retry_seconds:.1f} s",
-            retry_after_seconds=retry_seconds,
-        )
-
-    def check_time(self, turn: Turn, *, num_texts: int, stage: str) -> None:
-        """Drop a request whose time is up.
+        """Refuse a request whose time is up, or likely will be before its turn comes.
 
         Args:
             turn: Its turn.
             num_texts: Its texts, none of them run yet.
-            stage: What would come next, for the message.
 
         Raises:
-            DeadlineError: The deadline has passed.
+            DeadlineError: It cannot be answered in time.
         """
+        self._check_time(turn, num_texts=num_texts, stage="it was taken up")
+        self._check_forecast(turn, self._foretell_seconds(turn.priority))
+
+    def take_up(self, turn: Turn, *, num_texts: int, num_tokens: int) -> None:
+        """Do the same once more, now that its tokens are known.
+
+        Args:
+            turn: Its turn.
+            num_texts: Its texts, none of them run yet.
+            num_tokens: What has to be run for it, tokens.
+
+        Raises:
+            DeadlineError: It cannot be answered in time.
+        """
+        self._check_time(turn, num_texts=num_texts, stage="its texts were run")
+        seconds = self._foretell_seconds(turn.priority, num_tokens=num_tokens)
+        self._check_forecast(turn, seconds)
+
+    def _check_time(self, turn: Turn, *, num_texts: int, stage: str) -> None:
         if self._clock() < turn.deadline:
             return
         for _ in range(num_texts):
             self._counter.expire()
         raise DeadlineError(f"the deadline passed before {stage}; allow more time")
+
+    def _check_forecast(self, turn: Turn, seconds: float) -> None:
+        factor, left_seconds = self._limits.late_factor, turn.deadline - self._clock()
+        allowed_seconds = factor * left_seconds
+        if not factor or seconds <= allowed_seconds:
+            return
+        self._counter.reject("late")
+        retry_seconds = self._limits.bound_retry(seconds - allowed_seconds)
+        raise DeadlineError(
+            f"what waits in front of the request takes about {seconds:.1f} s and its"
+            f" deadline leaves {left_seconds:.1f} s; allow more time, or try again in"
+            f" {retry_seconds:.1f} s",
+            retry_after_seconds=retry_seconds,
+        )

@@ -68,7 +68,7 @@ class Engine:
         )
         self._door = Door(
             limits,
-            foretell_wait_seconds=self._batcher.foretell_wait_seconds,
+            foretell_seconds=self._batcher.foretell_seconds,
             counter=telemetry,
             clock=clock,
         )
@@ -190,11 +190,11 @@ class Engine:
             OverloadedError: Too many tokens are in progress.
             NotReadyError: The engine drains.
             DeadlineError: The deadline passed before every text was run, or what waits
-                in front will surely take longer.
+                in front will likely take longer.
             InferenceError: The graph failed.
         """
         began = self._clock()
-        outcome = "failed"
+        outcome, timings = "failed", None
         self._telemetry.begin_request()
         try:
             turn = self._door.turn(deadline=deadline, priority=priority)
@@ -202,14 +202,16 @@ class Engine:
                 reply = await self._answer(
                     inputs, options, admitted, turn, request_id=request_id
                 )
-            outcome = "ok"
+            outcome, timings = "ok", reply.timings
             self._tally.answer(reply, seconds=self._clock() - began)
         except BaseException as error:
             outcome = outcome_of(error)
             self._tally.fail(seconds=self._clock() - began)
             raise
         finally:
-            self._telemetry.end_request(outcome=outcome, seconds=self._clock() - began)
+            self._telemetry.end_request(
+                outcome=outcome, seconds=self._clock() - began, timings=timings
+            )
         return reply
 
     async def drain(self, timeout_seconds: float) -> bool:
@@ -245,8 +247,9 @@ class Engine:
             is_small=admitted.is_small,
         )
         texts, selection = tokenized.value, admitted.selection
-        admitted.settle(texts)
-        self._door.check_time(turn, num_texts=len(inputs), stage="its texts were run")
+        self._door.take_up(
+            turn, num_texts=len(inputs), num_tokens=admitted.settle(texts)
+        )
         answered = await gather_or_cancel(
             [
                 self._passes.run(*each, selection, turn)
@@ -261,7 +264,7 @@ class Engine:
             ],
             is_small=admitted.is_small,
         )
-        reply = build_reply(
+        return build_reply(
             answered,
             explanations,
             model=self._description,
@@ -269,8 +272,6 @@ class Engine:
             tokenize_seconds=tokenized.seconds,
             request_id=request_id,
         )
-        self._telemetry.observe_timings(reply.timings)
-        return reply
 
     def _tokenize(
         self, inputs: Sequence[ModelInput], *, truncate: bool

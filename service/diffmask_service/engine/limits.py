@@ -30,9 +30,9 @@ class EngineLimits:
             deadline, > 0.
         inline_tokens: A request of at most so many tokens, as its bytes tell, is
             tokenized and decoded on the event loop, >= 0.
-        late_factor: A request is refused at the door when what waits in front of it
-            will take more than this many times the time that it has left, >= 0; 0
-            refuses none.
+        late_factor: A request is refused at the door when what waits in front of it is
+            expected to take more than this share of the time that it has left, >= 0;
+            0 refuses none.
         min_retry_seconds: Shortest wait advised to a refused request, > 0.
         max_retry_seconds: Longest wait advised, >= the shortest.
         priority_levels: Levels that a request may name, 1 the highest, >= 1.
@@ -49,7 +49,7 @@ class EngineLimits:
     default_deadline_seconds: float = 10.0
     max_deadline_seconds: float = 3600.0
     inline_tokens: int = 512
-    late_factor: float = 1.5
+    late_factor: float = 0.75
     min_retry_seconds: float = 0.05
     max_retry_seconds: float = 5.0
     priority_levels: int = 3

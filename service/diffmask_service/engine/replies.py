@@ -1,7 +1,6 @@
 """From the runs of texts to what their caller is told."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from diffmask_service.core.decoding import Decoder
 from diffmask_service.core.explaining import explain_text, verify
@@ -24,16 +23,12 @@ def explain_answered(
     """
     outputs, reading = answered.ran.outputs, answered.reading
     input_gates, hidden_gates = outputs.input_gates, outputs.hidden_gates
-    explanation = explain_text(
+    return explain_text(
         reading,
         input_gates=None if input_gates is None else input_gates[0],
         hidden_gates=None if hidden_gates is None else hidden_gates[0],
         selection=answered.selection,
         decoder=decoder,
-    )
-    return replace(
-        explanation,
-        is_left_out=is_left_out,
         verifications=verify(
             reading,
             answered.masks,
@@ -42,6 +37,7 @@ def explain_answered(
             states=model.states,
             decoder=decoder,
         ),
+        is_left_out=is_left_out,
     )
 
 

@@ -2,8 +2,8 @@
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from diffmask_service.core.statistics import ModelStatistics, Total
@@ -14,6 +14,23 @@ from diffmask_service.engine.feeds import Row
 
 def _now_seconds() -> float:
     return datetime.now(UTC).timestamp()
+
+
+class _Sum:
+    # A total in the making.
+    __slots__ = ("count", "seconds")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.seconds += seconds
+
+    @property
+    def total(self) -> Total:
+        return Total(count=self.count, seconds=self.seconds)
 
 
 class Tally:
@@ -33,12 +50,28 @@ class Tally:
         self._clock = clock
         self._now = now
         self._lock = threading.Lock()
-        self._statistics = ModelStatistics()
+        self._num_texts = 0
+        self._last_answer_seconds = 0.0
+        self._answered, self._failed = _Sum(), _Sum()
+        self._tokenized, self._queued = _Sum(), _Sum()
+        self._inferred, self._decoded = _Sum(), _Sum()
+        self._runs: defaultdict[int, _Sum] = defaultdict(_Sum)
 
     @property
     def statistics(self) -> ModelStatistics:
         """What was counted so far."""
-        return self._statistics
+        with self._lock:
+            return ModelStatistics(
+                num_texts=self._num_texts,
+                last_answer_seconds=self._last_answer_seconds,
+                answered=self._answered.total,
+                failed=self._failed.total,
+                tokenized=self._tokenized.total,
+                queued=self._queued.total,
+                inferred=self._inferred.total,
+                decoded=self._decoded.total,
+                runs_by_num_texts={n: runs.total for n, runs in self._runs.items()},
+            )
 
     def counting(self, run: Run) -> Run:
         """Return a run of the graph that is counted.
@@ -64,17 +97,13 @@ class Tally:
         """
         timings = reply.timings
         with self._lock:
-            so_far = self._statistics
-            self._statistics = replace(
-                so_far,
-                num_texts=so_far.num_texts + len(reply.explanations),
-                last_answer_seconds=self._now(),
-                answered=so_far.answered.plus(seconds),
-                tokenized=so_far.tokenized.plus(timings.tokenize_seconds),
-                queued=so_far.queued.plus(timings.queue_seconds),
-                inferred=so_far.inferred.plus(timings.infer_seconds),
-                decoded=so_far.decoded.plus(timings.decode_seconds),
-            )
+            self._num_texts += len(reply.explanations)
+            self._last_answer_seconds = self._now()
+            self._answered.add(seconds)
+            self._tokenized.add(timings.tokenize_seconds)
+            self._queued.add(timings.queue_seconds)
+            self._inferred.add(timings.infer_seconds)
+            self._decoded.add(timings.decode_seconds)
 
     def fail(self, *, seconds: float) -> None:
         """Count a request that was not answered.
@@ -83,13 +112,8 @@ class Tally:
             seconds: How long it took, seconds.
         """
         with self._lock:
-            so_far = self._statistics
-            self._statistics = replace(so_far, failed=so_far.failed.plus(seconds))
+            self._failed.add(seconds)
 
     def _count_run(self, num_texts: int, seconds: float) -> None:
         with self._lock:
-            runs = self._statistics.runs_by_num_texts
-            of_size = runs.get(num_texts, Total()).plus(seconds)
-            self._statistics = replace(
-                self._statistics, runs_by_num_texts={**runs, num_texts: of_size}
-            )
+            self._runs[num_texts].add(seconds)

@@ -81,12 +81,13 @@ class TextTokenizer:
                 max_tokens=self._max_tokens,
             )
         num_texts = 1 if text.text_pair is None else 2
-        if len(set(encoding.sequence_ids) - {None}) < num_texts:
+        of_text = encoding.sequence_ids
+        if not all(number in of_text for number in range(num_texts)):
             raise InvalidInput(
                 f"{where} holds nothing that the model can read, only white space or"
                 " control characters; send at least one word"
             )
-        num_fixed = num_tokens - encoding.sequence_ids.count(1)
+        num_fixed = num_tokens - of_text.count(1)
         if is_too_long and self._keeps_first and num_fixed >= self._max_tokens:
             raise InputTooLong(
                 f"{where} has {num_fixed} tokens before any of its text_pair, which"

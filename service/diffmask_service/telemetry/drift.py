@@ -13,7 +13,6 @@ independently: a caller who sends the same one again and again is seen as a shif
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +23,9 @@ from diffmask_service.core.drift import (
     FIGURES,
     bin_index,
     critical_gap,
-    gate_figures,
     largest_gap,
 )
-from diffmask_service.core.predictions import Float32Array, Int64Array
+from diffmask_service.core.predictions import Int64Array
 from diffmask_service.core.values import GateKind
 from diffmask_service.telemetry.series import ModelSeries
 
@@ -93,7 +91,7 @@ class Window:
 
 
 class DriftMonitor:
-    """Watches one model; callable from several threads.
+    """Watches one model.
 
     Args:
         series: Makes the gauges.
@@ -101,7 +99,6 @@ class DriftMonitor:
             watched, nor are labels that no reference text has.
         states: Names of all states.
         labels: Names of all labels.
-        threshold: Of the hard mask, in [0, 1].
         by_state: Whether each state has a gauge of its own; otherwise one, named `all`,
             shows the largest.
     """
@@ -113,7 +110,6 @@ class DriftMonitor:
         *,
         states: Sequence[str],
         labels: Sequence[str],
-        threshold: float,
         by_state: bool,
     ) -> None:
         shown = states if by_state else ("all",)
@@ -128,21 +124,20 @@ class DriftMonitor:
             )
             for kind, histograms in references.items()
         }
-        self._threshold = threshold
-        self._lock = Lock()
 
-    def add(self, kind: GateKind, gates: Float32Array, *, label_index: int) -> None:
-        """Take note of one text.
+    def add(
+        self, kind: GateKind, figures: NDArray[np.float64], label_index: Sequence[int]
+    ) -> None:
+        """Take note of some texts.
 
         Args:
             kind: Which gates.
-            gates: `[layers, tokens]` float32 in [0, 1], all states.
-            label_index: Its predicted label; 0 where it has no single one.
+            figures: `[figures, layers, texts]` float64 in [0, 1], all states.
+            label_index: For each text its predicted label; 0 where it has no single
+                one.
         """
         if kind in self._kinds:
-            figures = gate_figures(gates, threshold=self._threshold)
-            with self._lock:
-                self._kinds[kind].add(figures, label_index)
+            self._kinds[kind].add(figures, label_index)
 
 
 class _Kind:
@@ -197,13 +192,17 @@ class _Kind:
             for name in names
         ]
 
-    def add(self, figures: NDArray[np.float64], label: int) -> None:
-        label = 0 if self._is_pooled else label
-        window = self._windows.get(label)
-        if window is None or not window.add(bin_index(figures, self._edges)):
-            return
-        self._ratios[label] = window.ratios()
-        self._num_texts[label].set(window.num_texts)
+    def add(self, figures: NDArray[np.float64], label_index: Sequence[int]) -> None:
+        bins = bin_index(figures, self._edges)
+        for place, label in enumerate(label_index):
+            group = 0 if self._is_pooled else label
+            window = self._windows.get(group)
+            if window is not None and window.add(bins[:, :, place]):
+                self._compare(group, window)
+
+    def _compare(self, group: int, window: Window) -> None:
+        self._ratios[group] = window.ratios()
+        self._num_texts[group].set(window.num_texts)
         by_state = self._ratios.max(axis=0)  # [figures, layers]
         if len(self._by_state[0]) < by_state.shape[1]:
             by_state = by_state.max(axis=1, keepdims=True)

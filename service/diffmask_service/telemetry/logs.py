@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, TypeAlias
@@ -15,6 +16,7 @@ _ExceptionInfo: TypeAlias = (
     | tuple[None, None, None]
 )
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_SECOND = "%Y-%m-%d %H:%M:%S"
 _FIELD = re.compile(r"\b([a-z_]+)=%")
 
 
@@ -27,6 +29,9 @@ def configure_logging(level: str, *, log_format: LogFormat = "text") -> None:
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    # Neither format shows them, and every line pays for them.
+    logging.logThreads = logging.logProcesses = False
+    logging.logMultiprocessing = False
     logging.basicConfig(handlers=[handler], level=level)
 
 
@@ -35,10 +40,23 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__(_LINE)
+        self._second = 0
+        self._shown_second = ""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, a traceback after it."""
         return super().format(_discreet(record))
+
+    def formatTime(  # noqa: N802 - inherited
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        """Return when it was; the time of day is spelled once a second."""
+        second = int(record.created)
+        if second != self._second:
+            local = self.converter(second)
+            self._shown_second = time.strftime(datefmt or _SECOND, local)
+            self._second = second
+        return f"{self._shown_second},{int(record.msecs):03d}"
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - inherited
         """Return a traceback without what strangers' exceptions say."""

@@ -1,23 +1,43 @@
 """Metrics of one model: the one thing that an engine counts with."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from prometheus_client import Gauge
 
 from diffmask_service.bundle import References
-from diffmask_service.core.predictions import LabelPrediction
+from diffmask_service.core.gate_sums import sum_gates
+from diffmask_service.core.predictions import Float32Array, LabelPrediction
 from diffmask_service.core.values import (
     Explanation,
     GateKind,
     ModelIdentity,
     Outputs,
     Timings,
+    Verification,
 )
 from diffmask_service.telemetry.drift import DriftMonitor
 from diffmask_service.telemetry.gates import GateMetrics
-from diffmask_service.telemetry.requests import RequestMetrics, RunMetrics
+from diffmask_service.telemetry.requests import Ended, RequestMetrics, Run, RunMetrics
 from diffmask_service.telemetry.series import ModelSeries
 from diffmask_service.telemetry.tracing import Tracer
+
+# Enough to add up at once, few enough to take no more than a millisecond.
+_TEXTS_AT_ONCE = 64
+
+
+class _Text(NamedTuple):
+    """One text that was answered.
+
+    Attributes:
+        label_index: Its predicted label; 0 where it has no single one.
+        gates_by_kind: For each kind `[layers, tokens]` float32; None if unasked.
+        verifications: What its kept tokens alone led to.
+    """
+
+    label_index: int
+    gates_by_kind: dict[GateKind, Float32Array | None]
+    verifications: tuple[Verification, ...]
 
 
 class ModelTelemetry:
@@ -50,9 +70,7 @@ class ModelTelemetry:
         self._tracer = tracer
         self._request = RequestMetrics(series)
         self._runs = RunMetrics(series)
-        self._gates = GateMetrics(
-            series, states=states, threshold=threshold, by_state=by_state
-        )
+        self._gates = GateMetrics(series, states=states, by_state=by_state)
         self._drift = DriftMonitor(
             series,
             {
@@ -62,17 +80,22 @@ class ModelTelemetry:
             },
             states=states,
             labels=labels,
-            threshold=threshold,
             by_state=by_state,
         )
+        self._threshold = threshold
+        self._texts = series.ledger(self._count_texts, room=_TEXTS_AT_ONCE)
         series.make(
             Gauge,
             "diffmask_model_info",
             "Always 1; the labels say which model is served.",
             [("digest", identity.digest), ("precision", identity.precision)],
         ).set(1)
-        self._ready = series.gauge(
-            "diffmask_model_ready", "1 while the model answers requests."
+        self._is_ready = False
+        series.show(
+            "diffmask_model_ready",
+            "1 while the model answers requests.",
+            lambda: float(self._is_ready),
+            join=max,
         )
         series.gauge(
             "diffmask_model_load_timestamp_seconds",
@@ -85,22 +108,24 @@ class ModelTelemetry:
 
     def set_ready(self, *, is_ready: bool) -> None:
         """Show whether the model answers requests."""
-        self._ready.set(int(is_ready))
+        self._is_ready = is_ready
 
     def begin_request(self) -> None:
         """Count a request that begins."""
-        self._request.inflight.inc()
+        self._request.inflight += 1
 
-    def end_request(self, *, outcome: str, seconds: float) -> None:
+    def end_request(
+        self, *, outcome: str, seconds: float, timings: Timings | None = None
+    ) -> None:
         """Count a request that ended.
 
         Args:
             outcome: One of `OUTCOMES`.
             seconds: How long it took, seconds.
+            timings: Where the time went; None when it was not answered.
         """
-        self._request.inflight.dec()
-        self._request.requests[outcome].inc()
-        self._request.duration.observe(seconds)
+        self._request.inflight -= 1
+        self._request.ended.note(Ended(outcome, seconds, timings))
 
     def reject(self, reason: str) -> None:
         """Count a request that was turned away for one of `REJECTIONS`."""
@@ -108,11 +133,13 @@ class ModelTelemetry:
 
     def set_queue_tokens(self, num_tokens: int) -> None:
         """Show how many tokens are admitted and not yet answered."""
-        self._request.queue_tokens.set(num_tokens)
+        self._request.queue_tokens = num_tokens
 
     def watch_queue(self, count_texts: Callable[[], int]) -> None:
         """Show how many texts wait, asked at each scrape, from its thread."""
-        self._request.queue_texts.set_function(count_texts)
+        self._series.show(
+            "diffmask_queue_texts", "Texts that wait for a run.", count_texts
+        )
 
     def expire(self, *, stage: str = "queue") -> None:
         """Count a text whose deadline passed in one of `EXPIRY_STAGES`."""
@@ -136,21 +163,9 @@ class ModelTelemetry:
             num_padding: Padding computed beside them, tokens.
             release: Which of `RELEASES` let it go.
         """
-        self._runs.passes["explain"].inc(num_texts - num_masked)
-        self._runs.passes["verify"].inc(num_masked)
-        self._runs.tokens.inc(num_tokens)
-        self._runs.padding.inc(num_padding)
-        self._runs.releases[release].inc()
-        self._runs.run_texts.observe(num_texts)
-        self._runs.run_tokens.observe(num_tokens)
-        self._runs.padding_ratio.observe(num_padding / (num_padding + num_tokens))
-
-    def observe_timings(self, timings: Timings) -> None:
-        """Record the stages of one request."""
-        self._request.stages["tokenize"].observe(timings.tokenize_seconds)
-        self._request.stages["queue"].observe(timings.queue_seconds)
-        self._request.stages["infer"].observe(timings.infer_seconds)
-        self._request.stages["decode"].observe(timings.decode_seconds)
+        self._runs.begun.note(
+            Run(num_texts, num_masked, num_tokens, num_padding, release)
+        )
 
     def count_text(self, explanation: Explanation, outputs: Outputs) -> None:
         """Count what was said of one text: its gates and how far they can be trusted.
@@ -159,21 +174,37 @@ class ModelTelemetry:
             explanation: What its caller is told.
             outputs: Of its run, a batch of one, all states.
         """
-        label_index = 0
-        if isinstance(explanation.prediction, LabelPrediction):
-            label_index = explanation.prediction.label_index
+        said = explanation.prediction
         gates_by_kind = {
             GateKind.INPUT: outputs.input_gates,
             GateKind.HIDDEN: outputs.hidden_gates,
         }
-        is_explained = False
-        for kind, gates in gates_by_kind.items():
-            if gates is not None:
-                is_explained = True
-                self._gates.count(kind, gates[0])
-                self._drift.add(kind, gates[0], label_index=label_index)
-        self._request.texts["true" if is_explained else "false"].inc()
-        self._gates.count_verifications(explanation)
+        self._texts.note(
+            _Text(
+                said.label_index if isinstance(said, LabelPrediction) else 0,
+                {k: None if g is None else g[0] for k, g in gates_by_kind.items()},
+                explanation.verifications,
+            )
+        )
+
+    def _count_texts(self, texts: Sequence[_Text]) -> None:
+        for kind in GateKind:
+            gates, labels = [], []
+            for text in texts:
+                if (of_text := text.gates_by_kind[kind]) is not None:
+                    gates.append(of_text)
+                    labels.append(text.label_index)
+            if gates:
+                sums = sum_gates(gates, threshold=self._threshold)
+                self._gates.count(kind, sums)
+                self._drift.add(kind, sums.figures, labels)
+        # Whatever gates were asked for, those of the input were computed.
+        num_explained = sum(t.gates_by_kind[GateKind.INPUT] is not None for t in texts)
+        self._request.texts["true"].inc(num_explained)
+        self._request.texts["false"].inc(len(texts) - num_explained)
+        for text in texts:
+            for verification in text.verifications:
+                self._gates.count_verification(verification)
 
     def trace(
         self, stage: str, *, began: float, ended: float, **counts: int | str

@@ -9,8 +9,9 @@ text format cannot carry native ones, and the Python client does not make them.
 """
 
 from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -18,10 +19,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import RestrictedRegistry
 
 from diffmask_service.core.values import ModelIdentity
+from diffmask_service.telemetry.ledger import Ledger
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _MODEL_LABELS = ("model", "version")
 _Family = TypeVar("_Family", bound=MetricWrapperBase)
+_Event = TypeVar("_Event")
+_Read: TypeAlias = Callable[[], float]
 
 
 class SeriesRegistry(CollectorRegistry):
@@ -72,6 +76,7 @@ class Families:
         self._families: dict[str, Any] = {}
         # Two engines serve the same version while one takes over from the other.
         self.users: Tally[tuple[str, str]] = Tally()
+        self.reads: defaultdict[tuple[str, str, str], list[_Read]] = defaultdict(list)
 
     def get(
         self,
@@ -100,6 +105,8 @@ class Families:
 
     def forget(self, labels: tuple[str, str]) -> None:
         """Remove every series of a model's version."""
+        for key in [key for key in self.reads if key[1:] == labels]:
+            del self.reads[key]
         for family in self._families.values():
             if family._labelnames[:2] == _MODEL_LABELS:
                 family.remove_by_labels(dict(zip(_MODEL_LABELS, labels, strict=True)))
@@ -117,16 +124,48 @@ class ModelSeries:
         self._families = families
         self._labels = (identity.id, identity.version)
         families.users[self._labels] += 1
-        self._gatherers: list[Callable[[], None]] = []
+        self._ledgers: list[Ledger[Any]] = []
+        self._shown: list[tuple[str, _Read]] = []
 
-    def gather_with(self, gather: Callable[[], None]) -> None:
-        """Have series brought up to date before they are shown, until they are removed.
+    def ledger(
+        self, count: Callable[[Sequence[_Event]], None], *, room: int | None = None
+    ) -> Ledger[_Event]:
+        """Return where events are noted that these series count.
 
         Args:
-            gather: Does so; called from the thread of a scrape.
+            count: Counts them; called from the thread of a scrape as well.
+            room: So many may wait; None for the default.
         """
-        self._gatherers.append(gather)
-        self._families.gather_with(gather)
+        ledger = Ledger(count) if room is None else Ledger(count, room=room)
+        self._ledgers.append(ledger)
+        self._families.gather_with(ledger.settle)
+        return ledger
+
+    def show(
+        self,
+        name: str,
+        meaning: str,
+        read: _Read,
+        *,
+        join: Callable[[Iterable[float]], float] = sum,
+    ) -> None:
+        """Show a value that is read at each scrape.
+
+        While two engines serve the same version, what both say is joined: neither may
+        write over the other.
+
+        Args:
+            name: Of the gauge.
+            meaning: Likewise.
+            read: Returns the value; called from the thread of a scrape.
+            join: Makes one value of several.
+        """
+        reads = self._families.reads[name, *self._labels]
+        reads.append(read)
+        self._shown.append((name, read))
+        self.gauge(name, meaning).set_function(
+            lambda: join([each() for each in tuple(reads)])
+        )
 
     def make(
         self,
@@ -171,8 +210,11 @@ class ModelSeries:
 
     def remove(self) -> None:
         """Remove the series, unless another engine serves the same version."""
-        while self._gatherers:
-            self._families.gather_last(self._gatherers.pop())
+        while self._ledgers:
+            self._families.gather_last(self._ledgers.pop().settle)
+        while self._shown:
+            name, read = self._shown.pop()
+            self._families.reads[name, *self._labels].remove(read)
         users = self._families.users
         users[self._labels] -= 1
         if users[self._labels] == 0:

@@ -4,27 +4,20 @@ import platform
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge
 
 from diffmask_service import __version__
 from diffmask_service.bundle import References
 from diffmask_service.core.values import ModelIdentity
+from diffmask_service.telemetry.calls import CalledMethod, CallMetrics, EndedCall
 from diffmask_service.telemetry.model import ModelTelemetry
 from diffmask_service.telemetry.series import (
-    SECONDS,
     Families,
     ModelSeries,
     SeriesRegistry,
 )
 from diffmask_service.telemetry.tracing import NoTracer, Tracer
 
-# Every status of gRPC, so that none makes a series when it first occurs.
-_CODES = (
-    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED"),
-    *("NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"),
-    *("FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL"),
-    *("UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
-)
 _NO_REFERENCES: References = MappingProxyType({})
 
 
@@ -44,23 +37,7 @@ class Telemetry:
         self._families = Families(self.registry)
         self._by_state = by_state
         self._tracer = tracer or NoTracer()
-        call_labels = ("grpc_type", "grpc_service", "grpc_method")
-        self._grpc_started = self._families.get(
-            Counter, "grpc_server_started_total", "Calls begun.", call_labels
-        )
-        self._grpc_handled = self._families.get(
-            Counter,
-            "grpc_server_handled_total",
-            "Calls ended, by status.",
-            (*call_labels, "grpc_code"),
-        )
-        self._grpc_seconds = self._families.get(
-            Histogram,
-            "grpc_server_handling_seconds",
-            "Time from a call's begin to its end, seconds.",
-            call_labels,
-            buckets=SECONDS,
-        )
+        self._calls = CallMetrics(self._families)
         self._families.get(
             Gauge,
             "diffmask_build_info",
@@ -80,10 +57,7 @@ class Telemetry:
             method: Name of the method.
             kind: `unary`, `client_stream`, `server_stream` or `bidi_stream`.
         """
-        self._grpc_started.labels(kind, service, method)
-        self._grpc_seconds.labels(kind, service, method)
-        for code in _CODES:
-            self._grpc_handled.labels(kind, service, method, code)
+        self._calls.expect(CalledMethod(kind, service, method))
 
     def begin_call(
         self,
@@ -104,7 +78,7 @@ class Telemetry:
                 read of it.
             request_id: Identity of the call in the log.
         """
-        self._grpc_started.labels(kind, service, method).inc()
+        self._calls.begun.note(CalledMethod(kind, service, method))
         self._tracer.begin_call(
             service, method, metadata=metadata, request_id=request_id
         )
@@ -127,8 +101,8 @@ class Telemetry:
             seconds: How long it took, seconds.
             kind: As for `expect_call`.
         """
-        self._grpc_handled.labels(kind, service, method, code).inc()
-        self._grpc_seconds.labels(kind, service, method).observe(seconds)
+        called = CalledMethod(kind, service, method)
+        self._calls.ended.note(EndedCall(called, code, seconds))
         self._tracer.end_call(code=code)
 
     def for_model(

@@ -28,8 +28,8 @@ class Queue:
 
     seconds_by_level: dict[int, float] = field(default_factory=dict)
 
-    def foretell(self, priority: int) -> float:
-        return self.seconds_by_level.get(priority, 0.0)
+    def foretell(self, priority: int, *, num_tokens: int = 0) -> float:
+        return self.seconds_by_level.get(priority, 0.0) + num_tokens / 100
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def queue() -> Queue:
 
 
 def make_door(
-    clock: ManualClock, counts: Counts, queue: Queue, *, late_factor: float = 1.5
+    clock: ManualClock, counts: Counts, queue: Queue, *, late_factor: float = 0.5
 ) -> Door:
     return Door(
         EngineLimits(
@@ -58,7 +58,7 @@ def make_door(
             priority_levels=4,
             default_priority=3,
         ),
-        foretell_wait_seconds=queue.foretell,
+        foretell_seconds=queue.foretell,
         counter=counts,
         clock=clock,
     )
@@ -104,24 +104,40 @@ def test_a_passed_deadline_is_refused_and_its_texts_counted(
     assert counts.expired == 3
 
 
-def test_who_would_surely_come_too_late_is_refused_with_a_hint(
+def test_who_would_likely_come_too_late_is_refused_with_a_hint(
     door: Door, clock: ManualClock, counts: Counts, queue: Queue
 ) -> None:
-    queue.seconds_by_level = {2: 6.1, 1: 0.0}
+    queue.seconds_by_level = {2: 2.1, 1: 0.0}
     turn = door.turn(deadline=clock.now + 4.0, priority=2)
-    with pytest.raises(DeadlineError, match=r"about 6\.1 s.*leaves 4\.0 s") as raised:
+    with pytest.raises(DeadlineError, match=r"about 2\.1 s.*leaves 4\.0 s") as raised:
         door.admit(turn, num_texts=1)
-    assert raised.value.retry_after_seconds == pytest.approx(2.1)
+    # By then what waits takes half of the time that the same request leaves.
+    assert raised.value.retry_after_seconds == pytest.approx(0.1)
     assert counts.rejected == ["late"]
     # The same texts at the level that nobody stands in front of.
     door.admit(door.turn(deadline=clock.now + 4.0, priority=1), num_texts=1)
 
 
-def test_half_as_much_again_is_within_the_error_of_the_estimate(
+def test_a_wait_within_the_allowed_share_is_let_in(
     door: Door, clock: ManualClock, queue: Queue
 ) -> None:
-    queue.seconds_by_level = {3: 6.0}
+    queue.seconds_by_level = {3: 2.0}
     door.admit(door.turn(deadline=clock.now + 4.0, priority=0), num_texts=1)
+
+
+def test_its_own_tokens_count_once_they_are_known(
+    door: Door, clock: ManualClock, counts: Counts, queue: Queue
+) -> None:
+    queue.seconds_by_level = {3: 1.0}
+    turn = door.turn(deadline=clock.now + 4.0, priority=0)
+    door.admit(turn, num_texts=1)
+    door.take_up(turn, num_texts=1, num_tokens=100)
+    with pytest.raises(DeadlineError, match=r"about 2\.1 s"):
+        door.take_up(turn, num_texts=1, num_tokens=110)
+    clock.advance(1.0)
+    with pytest.raises(DeadlineError, match=r"leaves 3\.0 s"):
+        door.take_up(turn, num_texts=1, num_tokens=100)
+    assert counts.rejected == ["late"] * 2
 
 
 def test_nobody_is_refused_for_lateness_when_it_is_switched_off(

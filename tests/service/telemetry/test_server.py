@@ -136,3 +136,30 @@ def test_the_queue_is_counted_at_each_scrape() -> None:
     assert value(telemetry, "diffmask_queue_texts") == 2
     waiting.clear()
     assert value(telemetry, "diffmask_queue_texts") == 0
+
+
+def test_two_engines_of_a_version_do_not_write_over_each_other() -> None:
+    telemetry = Telemetry()
+    old = load(telemetry)
+    old.set_ready(is_ready=True)
+    old.watch_queue(lambda: 2)
+    new = load(telemetry)
+    new.set_ready(is_ready=True)
+    new.watch_queue(lambda: 3)
+    for model, num_tokens in ((old, 10), (new, 20)):
+        model.begin_request()
+        model.set_queue_tokens(num_tokens)
+    # As when one takes over from the other.
+    old.set_ready(is_ready=False)
+    names = ("model_ready", "queue_texts", "queue_tokens", "inflight_requests")
+
+    def shown() -> list[float | None]:
+        return [value(telemetry, f"diffmask_{name}") for name in names]
+
+    assert shown() == [1, 5, 30, 2]
+    old.close()
+    assert shown() == [1, 3, 20, 1]
+    new.set_ready(is_ready=False)
+    assert value(telemetry, "diffmask_model_ready") == 0
+    new.close()
+    assert shown() == [None] * 4

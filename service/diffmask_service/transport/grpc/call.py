@@ -9,6 +9,10 @@ import grpc
 from diffmask_service.core.values import Reply, Timings
 
 _LOG = logging.getLogger("diffmask_service.access")
+_LINE = (
+    "id=%s method=%s code=%s texts=%d tokens=%d seconds=%.4f tokenize=%.4f queue=%.4f"
+    " infer=%.4f decode=%.4f"
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,10 +51,10 @@ class Call:
             code: How it ended.
             seconds: How long it took, seconds.
         """
+        if not _LOG.isEnabledFor(logging.INFO):
+            return
         timings = self.timings
-        _LOG.info(
-            "id=%s method=%s code=%s texts=%d tokens=%d seconds=%.4f tokenize=%.4f"
-            " queue=%.4f infer=%.4f decode=%.4f",
+        arguments = (
             self.request_id,
             method,
             code.name,
@@ -61,6 +65,10 @@ class Call:
             timings.queue_seconds,
             timings.infer_seconds,
             timings.decode_seconds,
+        )
+        # `_LOG.info` would first walk up the stack to see who calls.
+        _LOG.handle(
+            _LOG.makeRecord(_LOG.name, logging.INFO, "", 0, _LINE, arguments, None)
         )
 
 

@@ -37,6 +37,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._is_closed = False
         self._changed = asyncio.Event()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether everybody is told that requests are answered."""
+        return self._is_ready
+
     def set_ready(self, is_ready: bool) -> None:  # noqa: FBT001 - a callback
         """Tell everybody whether requests are answered."""
         self._is_ready = is_ready

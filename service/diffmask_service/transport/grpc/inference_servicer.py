@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, Protocol, TypeAlias
 
 import grpc
@@ -15,15 +15,15 @@ from diffmask_service.errors import (
     AccessError,
     InvalidInput,
     NotFound,
-    NotReadyError,
     shown_name,
 )
 from diffmask_service.repository import ModelState, Repository
 from diffmask_service.transport.grpc.call import CURRENT_CALL, Call
 from diffmask_service.transport.grpc.deadlines import deadline_of
+from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.interceptors import MalformedMessage
 from diffmask_service.transport.grpc.statuses import Failure, settle
-from diffmask_service.transport.grpc.streams import answer_in_order
+from diffmask_service.transport.grpc.streams import answer_in_order, stream_stopped
 from diffmask_service.wire.inference import (
     Running,
     config_to_message,
@@ -67,6 +67,7 @@ class InferenceServicer:
 
     Args:
         repository: Where the engines are found.
+        health: What other probes are told, with which this protocol agrees.
         control: Who loads and unloads models; None refuses to.
         stopping: Set when the server begins to stop, which ends the streams.
         stream_window: Most requests of a stream in progress, >= 1.
@@ -77,12 +78,14 @@ class InferenceServicer:
         self,
         repository: Repository,
         *,
+        health: HealthServicer,
         control: ModelControl | None,
         stopping: asyncio.Event,
         stream_window: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repository = repository
+        self._health = health
         self._control = control
         self._stopping = stopping
         self._stream_window = stream_window
@@ -101,7 +104,7 @@ class InferenceServicer:
         """Tell whether some model answers."""
         del request, context
         states = {entry.state for entry in self._repository.index()}
-        return pb.ServerReadyResponse(ready=ModelState.READY in states)
+        return pb.ServerReadyResponse(ready=self._is_ready(states))
 
     async def ModelReady(
         self, request: pb.ModelReadyRequest, context: _Context
@@ -125,7 +128,7 @@ class InferenceServicer:
                 + ";"
                 " RepositoryIndex lists those that it knows"
             )
-        return pb.ModelReadyResponse(ready=ModelState.READY in states)
+        return pb.ModelReadyResponse(ready=self._is_ready(states))
 
     async def ServerMetadata(
         self, request: pb.ServerMetadataRequest, context: _Context
@@ -196,7 +199,7 @@ class InferenceServicer:
             stopping=self._stopping,
         )
         if not is_complete:
-            raise NotReadyError("the server is stopping; open the stream on another")
+            raise stream_stopped()
 
     async def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: _Context
@@ -275,6 +278,9 @@ class InferenceServicer:
             self._infer_one(request, call), request_id=call.request_id
         )
         code = outcome.code if isinstance(outcome, Failure) else grpc.StatusCode.OK
+        if code is grpc.StatusCode.UNAVAILABLE and self._stopping.is_set():
+            # Read, but too late to be taken: the stream ends before it.
+            raise stream_stopped()
         call.log("ModelStreamInfer/request", code, seconds=self._clock() - began)
         stream.add(call)
         if not isinstance(outcome, Failure):
@@ -295,6 +301,10 @@ class InferenceServicer:
             raise request.error()
         # The deadline of a stream is not that of each of its requests.
         return await self._infer(request, call, None)
+
+    def _is_ready(self, states: Collection[ModelState]) -> bool:
+        # A server that is about to stop says so while its models still answer.
+        return self._health.is_ready and ModelState.READY in states
 
     def _versions(self, model: ModelDescription) -> list[str]:
         return [

@@ -5,7 +5,7 @@ import inspect
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -25,6 +25,12 @@ _KINDS = {
     (True, False): "client_stream",
     (False, True): "server_stream",
     (True, True): "bidi_stream",
+}
+_MAKER_BY_KIND: Mapping[str, Any] = {
+    "unary": grpc.unary_unary_rpc_method_handler,
+    "server_stream": grpc.unary_stream_rpc_method_handler,
+    "client_stream": grpc.stream_unary_rpc_method_handler,
+    "bidi_stream": grpc.stream_stream_rpc_method_handler,
 }
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 # In quotes: generic in its stub, not when running.
@@ -104,7 +110,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _handle(
         self, method: _Method, request: object, context: _Context
     ) -> object:
-        call = Call(request_id=_request_id(context))
+        metadata = context.invocation_metadata() or ()
+        call = Call(request_id=_request_id(metadata))
         CURRENT_CALL.set(call)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         began = self._clock()
@@ -112,7 +119,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             method.service,
             method.name,
             kind=method.kind,
-            metadata=context.invocation_metadata() or (),
+            metadata=metadata,
             request_id=call.request_id,
         )
         code = grpc.StatusCode.CANCELLED
@@ -169,7 +176,7 @@ def _work(handler: "Handler") -> _Work:
         or handler.stream_unary
         or handler.stream_stream
     )
-    if not inspect.isasyncgenfunction(behaviour):
+    if not handler.response_streaming or not inspect.isasyncgenfunction(behaviour):
         return behaviour  # type: ignore[no-any-return]
 
     async def work(request: object, context: _Context) -> None:
@@ -207,12 +214,9 @@ def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
     """
     if handler is None:
         return grpc.unary_unary_rpc_method_handler(work)
-    make: Any = {
-        "unary": grpc.unary_unary_rpc_method_handler,
-        "server_stream": grpc.unary_stream_rpc_method_handler,
-        "client_stream": grpc.stream_unary_rpc_method_handler,
-        "bidi_stream": grpc.stream_stream_rpc_method_handler,
-    }[spell_kind(handler.request_streaming, handler.response_streaming)]
+    make = _MAKER_BY_KIND[
+        spell_kind(handler.request_streaming, handler.response_streaming)
+    ]
     # gRPC itself would answer a request that does not parse with INTERNAL.
     return make(  # type: ignore[no-any-return]
         work,
@@ -221,8 +225,8 @@ def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
     )
 
 
-def _request_id(context: _Context) -> str:
-    for key, value in context.invocation_metadata() or ():
+def _request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    for key, value in metadata:
         if key == REQUEST_ID_KEY and _REQUEST_ID.fullmatch(str(value)):
             return str(value)
     return uuid.uuid4().hex

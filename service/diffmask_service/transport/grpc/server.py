@@ -120,6 +120,7 @@ def build_server(
     )
     inference = InferenceServicer(
         repository,
+        health=health,
         control=control,
         stopping=stopping,
         stream_window=settings.stream_window,

@@ -9,13 +9,12 @@ from typing import TypeAlias
 import grpc
 
 from diffmask_service.core.values import Reply
-from diffmask_service.errors import NotReadyError
 from diffmask_service.repository import Repository
 from diffmask_service.transport.grpc.call import CURRENT_CALL, Call
 from diffmask_service.transport.grpc.deadlines import deadline_of
 from diffmask_service.transport.grpc.interceptors import MalformedMessage
 from diffmask_service.transport.grpc.statuses import Failure, settle
-from diffmask_service.transport.grpc.streams import answer_in_order
+from diffmask_service.transport.grpc.streams import answer_in_order, stream_stopped
 from diffmask_service.wire.converters import (
     ExplainCall,
     model_to_proto,
@@ -84,7 +83,7 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
             stopping=self._stopping,
         )
         if not is_complete:
-            raise _stopped()
+            raise stream_stopped()
 
     async def GetModel(
         self,
@@ -125,7 +124,7 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
         code = outcome.code if isinstance(outcome, Failure) else grpc.StatusCode.OK
         if code is grpc.StatusCode.UNAVAILABLE and self._stopping.is_set():
             # Read, but too late to be taken: the stream ends before it.
-            raise _stopped()
+            raise stream_stopped()
         call.log("ExplainStream/request", code, seconds=self._clock() - began)
         stream.add(call)
         key = "" if isinstance(request, MalformedMessage) else request.id
@@ -155,10 +154,6 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
         )
         call.note(reply)
         return reply
-
-
-def _stopped() -> NotReadyError:
-    return NotReadyError("the server is stopping; open the stream on another")
 
 
 def _failure_to_proto(failure: Failure) -> explain_pb2.Failure:

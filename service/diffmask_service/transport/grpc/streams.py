@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from diffmask_service.errors import NotReadyError
+
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 _Value = TypeVar("_Value")
@@ -58,6 +60,11 @@ async def answer_in_order(
         for left in (reading, *unsent):
             left.cancel()
         await asyncio.gather(reading, *unsent, return_exceptions=True)
+
+
+def stream_stopped() -> NotReadyError:
+    """Return what ends a stream when the server stops."""
+    return NotReadyError("the server is stopping; open the stream on another")
 
 
 async def _with_room(

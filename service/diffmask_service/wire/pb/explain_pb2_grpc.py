@@ -66,9 +66,11 @@ class ExplainerServicer:
 
         Statuses: INVALID_ARGUMENT (empty text, unknown option, text over the token limit),
         NOT_FOUND (model, version or state), RESOURCE_EXHAUSTED (queue full; the trailer
-        `grpc-retry-pushback-ms` says when to try again), DEADLINE_EXCEEDED, UNAVAILABLE
-        (loading or draining), UNAUTHENTICATED, PERMISSION_DENIED (token), INTERNAL (with a
-        request id for the server's log).
+        `grpc-retry-pushback-ms` says when to try again), DEADLINE_EXCEEDED (the time is up;
+        or likely would be behind what waits in front: then the same trailer says when such a
+        request may be let in, and nothing was run), UNAVAILABLE (loading or draining),
+        UNAUTHENTICATED, PERMISSION_DENIED (token), INTERNAL (with a request id for the
+        server's log).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,12 +73,12 @@ async def test_nothing_is_foretold_while_a_worker_is_free_or_runs_are_few(
 ) -> None:
     answers = [submit(0), submit(1, num_tokens=16)]
     await turn()
-    assert batcher.foretell_wait_seconds(1) == 0.0
+    assert batcher.foretell_seconds(1) == 0.0
     graph.gate.set()
     await asyncio.gather(*answers)
     await run_slowly(submit, graph, clock, times=4)
     assert batcher.estimate_seconds(10) == pytest.approx(20.0)
-    assert batcher.foretell_wait_seconds(1) == 0.0
+    assert batcher.foretell_seconds(1) == 0.0
 
 
 async def test_the_wait_is_that_of_the_texts_at_a_level_and_above(
@@ -96,8 +96,9 @@ async def test_the_wait_is_that_of_the_texts_at_a_level_and_above(
     await turn()
     gone.cancel()
     await turn()
-    foretold = [batcher.foretell_wait_seconds(level) for level in (1, 2, 3)]
+    foretold = [batcher.foretell_seconds(level) for level in (1, 2, 3)]
     assert foretold == pytest.approx([32.0, 44.0, 44.0])
+    assert batcher.foretell_seconds(1, num_tokens=3) == pytest.approx(38.0)
     graph.gate.set()
     await asyncio.gather(running, *waiting)
-    assert batcher.foretell_wait_seconds(3) == 0.0
+    assert batcher.foretell_seconds(3) == 0.0

@@ -24,9 +24,11 @@ async def client(tmp_path: Path) -> AsyncIterator[Any]:
     put_version(tmp_path, 3)
     repository = Repository(source=ModelFolder(tmp_path), max_versions=2)
     await repository.start()
+    health = HealthServicer({"tiny"})
+    health.set_ready(True)
     server = build_server(
         repository,
-        HealthServicer({"tiny"}),
+        health,
         telemetry=Telemetry(),
         settings=SETTINGS,
         stopping=asyncio.Event(),

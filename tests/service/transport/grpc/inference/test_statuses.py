@@ -11,6 +11,7 @@ import pytest
 from diffmask_service.core.values import ExplainOptions, TextInput
 from diffmask_service.engine import Engine
 from diffmask_service.errors import InferenceError, OverloadedError
+from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.wire.inference import messages as pb
 from tests.support.inference import (
     Caller,
@@ -216,6 +217,23 @@ async def test_a_drained_model_is_unavailable(caller: Caller, engine: Engine) ->
     assert (ready.ready, live.live) == (False, True)
     one = await caller.call("ModelReady", pb.ModelReadyRequest(name="tiny"))
     assert not one.ready
+
+
+async def test_a_server_that_is_about_to_stop_says_so_and_still_answers(
+    engine: Engine,
+) -> None:
+    health = HealthServicer(())
+    requests = {
+        "ServerReady": pb.ServerReadyRequest(),
+        "ModelReady": pb.ModelReadyRequest(name="tiny"),
+    }
+    async with calling(engine, health=health) as caller:
+        for is_ready in (True, False):
+            health.set_ready(is_ready)
+            for method, request in requests.items():
+                told = await caller.call(method, request)
+                assert told.ready is is_ready, method
+            assert await caller.call("ModelInfer", infer_request())
 
 
 class _Refusing:
