@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chaos, fuzz, isolation, load, memory, others
+from benchmarks import chaos, drift, fuzz, isolation, load, memory, others
 
 _HERE = Path(__file__).parent
 Describe = Callable[[Any], list[str]]
@@ -20,6 +20,7 @@ SECTIONS: Mapping[str, tuple[str, Describe]] = {
     "fuzz": ("Hostile input", fuzz.describe),
     "memory": ("Memory under adversarial lengths", memory.describe),
     "others": ("Explained here, predicted elsewhere", others.describe),
+    "drift": ("A week without a shift, and a shift", drift.describe),
     "isolation": ("Answers alone and in company", isolation.describe),
 }
 _TITLE = """\

@@ -28,6 +28,7 @@ _FIGURES: dict[str, dict[str, Any]] = {
         "readings": [[0, 100.0], [10, 101.0]],
     },
     "others": {"ours": {"texts_per_second": 10.0, "ours_over_it": 1.0}},
+    "drift": {"weeks": 4, "shifts missed": 0, "weeks that the rule misjudges": 0},
     "isolation": {"w8": {"compared": 146, "different": 0, "joined": 9}},
 }
 
