@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import (
     chaos,
+    drift,
     explain_overhead,
     explainers,
     fuzz,
@@ -40,6 +41,7 @@ SECTIONS: Mapping[str, tuple[str, Describe]] = {
     "explainers": ("Our engine and integrated gradients", explainers.describe),
     "precisions": ("Graphs of one bundle", precisions.describe),
     "start": ("From start to ready", start.describe),
+    "drift": ("A week without a shift, and a shift", drift.describe),
     "isolation": ("Answers alone and in company", isolation.describe),
 }
 _TITLE = """\

@@ -81,6 +81,7 @@ _FIGURES: dict[str, dict[str, Any]] = {
         "cpu_seconds": 1.5,
         "starts": [{"wall_seconds": 2.0, "cpu_seconds": 1.5}],
     },
+    "drift": {"weeks": 4, "shifts missed": 0, "weeks that the rule misjudges": 0},
     "isolation": {"w8": {"compared": 146, "different": 0, "joined": 9}},
 }
 

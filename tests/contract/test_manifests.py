@@ -142,6 +142,22 @@ def test_selectors_choose_the_pods() -> None:
     assert manifests["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
 
 
+def test_prometheus_finds_the_pods() -> None:
+    manifests = overlay("cpu")
+    service, pods = manifests["Service"], manifests["Deployment"]["spec"]["template"]
+    (monitor,) = load(DEPLOY / "prometheus" / "pod-monitor.yaml")
+    (container,) = pods["spec"]["containers"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert monitor["metadata"]["namespace"] == service["metadata"]["namespace"]
+    assert monitor["spec"]["selector"]["matchLabels"] == pods["metadata"]["labels"]
+    assert endpoint["port"] in {each["name"] for each in container["ports"]}
+    configuration = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    (job,) = configuration["scrape_configs"]
+    (discovery,) = job["dns_sd_configs"]
+    assert discovery["names"] == ["diffmask.diffmask.svc"]
+    assert discovery["port"] in {each["port"] for each in service["spec"]["ports"]}
+
+
 def test_mutual_tls_is_on_in_its_overlay() -> None:
     (container,) = pod("mtls")["containers"]
     config = read_config({}, environment(container))

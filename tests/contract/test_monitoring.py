@@ -1,9 +1,8 @@
-"""Rules and dashboard ask for what the registry holds."""
+"""Rules and dashboards ask for what the registry holds."""
 
 import json
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,16 @@ import yaml
 from diffmask_service.core.values import ModelIdentity
 from diffmask_service.telemetry import Telemetry
 from tests.support.drifting import NUM_STATES, random_reference
+from tests.support.monitoring import (
+    CONFIGURATION,
+    DASHBOARDS,
+    RULES,
+    panel_queries,
+    panels,
+    rules,
+)
 from tests.support.programs import program
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-RULES = DEPLOY / "prometheus" / "rules.yml"
-DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
 # What a scrape adds to every series.
 _ADDED = {"instance", "job"}
 _SELECTOR = re.compile(r"\b((?:diffmask|grpc_server)_\w+)(?:\{([^}]*)\})?")
@@ -25,18 +29,8 @@ _MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 _GROUPING = re.compile(r"\b(?:by|on|group_left)\s*\(([^)]*)\)")
 
 
-def rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-def panels() -> list[dict[str, Any]]:
-    return [each for each in DASHBOARD["panels"] if each["type"] != "row"]
-
-
 def queries() -> list[str]:
-    shown = [target["expr"] for panel in panels() for target in panel["targets"]]
-    return [*(rule["expr"] for rule in rules()), *shown]
+    return [*(rule["expr"] for rule in rules()), *panel_queries()]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +72,7 @@ def test_query_names_series_labels_and_values_that_exist(
             if not wanted.startswith("$"):
                 names = wanted.split("|") if "~" in sign else [wanted]
                 assert set(names) <= values_by_label[label]
-    assert selectors or "diffmask:" in query
+    assert selectors or "diffmask:" in query or "ALERTS{" in query
     if selectors:
         groups = ",".join(_GROUPING.findall(query))
         assert {name.strip() for name in groups.split(",") if name.strip()} <= labels
@@ -90,16 +84,19 @@ def test_every_record_named_is_made() -> None:
     assert named <= made
 
 
-@pytest.mark.parametrize("what", ["check", "test"])
-def test_promtool_passes_the_rules(what: str) -> None:
-    path = RULES if what == "check" else RULES.with_name("rules_test.yml")
+def promtool(*arguments: str) -> None:
     done = subprocess.run(
-        [program("promtool"), what, "rules", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [program("promtool"), *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_takes_the_configuration_and_its_rules() -> None:
+    promtool("check", "config", str(CONFIGURATION))
+
+
+def test_promtool_passes_the_tests_of_the_rules() -> None:
+    promtool("test", "rules", str(RULES.with_name("rules_test.yml")))
 
 
 def test_every_alert_is_tested_by_firing() -> None:
@@ -113,17 +110,78 @@ def test_every_alert_is_tested_by_firing() -> None:
     assert fired == {rule["alert"] for rule in rules() if "alert" in rule}
 
 
-def test_dashboard_shows_health_sparsity_and_drift() -> None:
-    titles = [each["title"] for each in DASHBOARD["panels"] if each["type"] == "row"]
-    assert titles == ["Service health", "Explanations and sparsity", "Drift"]
+def test_there_is_a_dashboard_for_each_question() -> None:
+    assert set(DASHBOARDS) == {"health", "explanations", "drift"}
+    for name, board in DASHBOARDS.items():
+        assert board["uid"] == f"diffmask-{name}"
+        # By which each has links to the others.
+        assert board["tags"] == board["links"][0]["tags"] == ["diffmask"]
 
 
-def test_panels_do_not_cover_each_other() -> None:
+@pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_variables_of_a_dashboard_are_those_that_it_uses(board: Any) -> None:
+    known = {variable["name"] for variable in board["templating"]["list"]}
+    used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(board["panels"])))
+    assert used == known
+
+
+@pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_panels_do_not_cover_each_other(board: Any) -> None:
     cells = [
         (column, line)
-        for place in (panel["gridPos"] for panel in DASHBOARD["panels"])
+        for place in (panel["gridPos"] for panel in board["panels"])
         for column in range(place["x"], place["x"] + place["w"])
         for line in range(place["y"], place["y"] + place["h"])
     ]
     assert len(cells) == len(set(cells))
     assert max(column for column, _ in cells) < 24
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
+def test_panel_says_what_it_shows_and_in_which_unit(panel: Any) -> None:
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    legends = [target["legendFormat"] for target in panel["targets"]]
+    assert panel["type"] == "table" or all(legends)
+    assert len(legends) == len(set(legends))
+
+
+def test_lines_of_panels_are_the_limits_of_alerts() -> None:
+    limits = {
+        panel["title"]: {step["value"] for step in steps[1:]}
+        for panel in panels()
+        if (
+            steps := panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps")
+        )
+    }
+    compared = re.compile(r"[<>] ([\d.]+)(?: \* ([\d.]+))?")
+    alerts = {
+        rule["alert"]: {float(found[0]) for found in compared.findall(rule["expr"])}
+        for rule in rules()
+        if "alert" in rule
+    }
+    burns = alerts["DiffMaskErrorBudgetBurnsFast"] | alerts["DiffMaskErrorBudgetBurns"]
+    shift = alerts["DiffMaskExplanationsHaveShifted"]
+    assert limits == {
+        "Errors": {0.001},
+        "Error budget burn": burns,
+        "Time by stage": alerts["DiffMaskQueueIsLong"],
+        "Tokens kept over all states": alerts["DiffMaskSparsityOutOfBand"],
+        "Agreement of verified masks": alerts["DiffMaskFidelityIsLow"],
+        "Largest drift": shift,
+        "Drift by state": shift,
+        "Drift by label": shift,
+    }
+    assert burns == {14.4, 6.0}
+
+
+def test_every_metric_is_on_a_dashboard_or_in_a_rule(
+    values_by_label_by_name: dict[str, dict[str, set[str]]],
+) -> None:
+    asked = set(re.findall(r"\b(?:diffmask|grpc_server)_\w+", "\n".join(queries())))
+    suffix = re.compile(r"_(bucket|sum|count|total|created)$")
+    shown = {suffix.sub("", name) for name in asked}
+    made = {suffix.sub("", name) for name in values_by_label_by_name}
+    assert made - shown == set()

@@ -28,6 +28,7 @@ from diffmask_training.errors import DataError
 from diffmask_training.evaluation import evaluate_bundle
 from diffmask_training.explained import ExplainedText, explain_texts
 from diffmask_training.export.rederive import verify_bundle
+from diffmask_training.export.triton import check_place, write_triton_model
 from diffmask_training.export.write import export
 from diffmask_training.figures import Figures
 from diffmask_training.finetune import finetune
@@ -197,13 +198,18 @@ def run_shortcuts(config: ShortcutConfig) -> int:
 
 
 def run_export(config: ExportConfig) -> int:
-    """Write a bundle and print its card."""
-    bundle = export(config)
+    """Write a bundle and print its card; write it for Triton as well, if so asked."""
+    if config.triton is not None and not config.reuse:
+        # Before the work, not after it.
+        check_place(config.triton / config.id, version=str(config.version))
+    bundle = read_bundle(config.bundle) if config.reuse else export(config)
     size = sum(file.num_bytes for file in bundle.manifest.files.values())
     console = Console()
     # The card's lines end where its author broke them, not at the terminal's width.
     console.out(bundle.files["README.md"].decode(), highlight=False)
     console.out(f"{config.bundle}: {size / 1e6:.1f} MB, digest {bundle.digest}")
+    if config.triton is not None:
+        console.out(f"{write_triton_model(config.triton, bundle)}: for Triton")
     return 0
 
 

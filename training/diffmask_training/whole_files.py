@@ -1,6 +1,8 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +36,39 @@ def write_whole(directory: Path, content_by_name: Mapping[str, bytes]) -> None:
             f" ({error.strerror}); what was there before is as it was. Make room, and"
             " go on with --resume"
         ) from error
+
+
+def write_whole_folder(directory: Path, content_by_path: Mapping[str, bytes]) -> None:
+    """Write a folder, whole or not at all; one that stands there is replaced.
+
+    Args:
+        directory: The folder.
+        content_by_path: Its files, by their path in it.
+
+    Raises:
+        OSError: It cannot be written; what was there before is as it was.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        whole = staging / "new"
+        for name, content in content_by_path.items():
+            path = whole / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_through(path, content)
+        # A folder cannot be renamed over one that holds files, so the old one steps
+        # aside first, and comes back should the second rename fail.
+        aside = staging / "old"
+        if directory.exists():
+            directory.rename(aside)
+        try:
+            whole.rename(directory)
+        except OSError:
+            if aside.exists():
+                aside.rename(directory)
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write_through(path: Path, content: bytes) -> None:

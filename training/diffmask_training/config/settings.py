@@ -128,6 +128,10 @@ class ExportConfig(DataConfig):
         checkpoint: Directory of the fine-tuned classifier.
         probes: Directory of its fitted probes.
         bundle: Directory that the bundle is written to.
+        triton: Model repository of Triton Inference Server to write the default graph
+            to as well.
+        reuse: Make no bundle, and take the one that is at `bundle` for `triton`;
+            neither classifier nor probes nor texts are needed.
         id: Name of the model.
         version: Version of the model, a positive number.
         base_model: Name of the pretrained model, for the record.
@@ -145,6 +149,8 @@ class ExportConfig(DataConfig):
     checkpoint: Path = Path("runs/checkpoint")
     probes: Path = Path("runs/probes")
     bundle: Path = Path("runs/bundle")
+    triton: Path | None = None
+    reuse: bool = False
     id: str = "model"
     version: int = 1
     base_model: str = "unknown"
@@ -156,7 +162,12 @@ class ExportConfig(DataConfig):
     force: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a default graph that is not written."""
+        """Refuse a default graph that is not written, and what does nothing."""
+        if self.reuse and self.triton is None:
+            raise ConfigError(
+                "reuse makes no bundle, so that there is nothing to do; name a"
+                " repository with --triton, or leave --reuse out"
+            )
         if self.default_graph not in self.precisions:
             raise ConfigError(
                 f"default_graph {self.default_graph} is not among precisions"

@@ -35,7 +35,9 @@ from diffmask_training.tasks import Task
 KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
 _PACKAGES = ("diffmask-service", "torch", "transformers", "onnxscript", "onnxruntime")
 # Paths of the machine that made a bundle are nobody's business.
-_PATHS = frozenset({"data", "base", "checkpoint", "probes", "bundle", "resume"})
+_PATHS = frozenset(
+    {"data", "base", "checkpoint", "probes", "bundle", "triton", "resume"}
+)
 
 
 def describe_graph(

@@ -1,0 +1,1 @@
+"""Traffic that shifts or does not, as drift and its alert see it."""
