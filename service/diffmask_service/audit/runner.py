@@ -155,6 +155,7 @@ async def _answer(
 
 def _ended(row: Row, problem: str) -> InvalidInput:
     return InvalidInput(
-        f"row {row.number} (id {row.id}): {problem}. Put it right in a new input, or"
-        " run the same command with --on-error row to keep it as a row with its error"
+        f"row {row.number} (id {row.id}): {problem.rstrip('.')}. Put it right in a new"
+        " input, or run the same command with --on-error row to keep it as a row with"
+        " its error"
     )

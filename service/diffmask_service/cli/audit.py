@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,17 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from diffmask_service.cli.arguments import count, seconds
-from diffmask_service.cli.connection import add_security, add_server, connect_async
+from diffmask_service.cli.arguments import count
 from diffmask_service.cli.output import say
-from diffmask_service.engine.limits import count_cores
-from diffmask_service.errors import InvalidInput, StartError
+from diffmask_service.cli.places import (
+    add_places,
+    check_places,
+    open_answering,
+    require_tables,
+)
 
 if TYPE_CHECKING:
-    from diffmask_service.audit import Answering, AuditSettings, Source
+    from diffmask_service.audit import Source
 
 _MAX_ROWS_PER_PART = 100_000
 
@@ -52,33 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Folder for the results; new, or that of an earlier run of this audit.",
     )
     _add_columns(parser)
-    _add_places(parser)
+    add_places(parser)
     _add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit, and say where the figures are."""
-    if arguments.server is None and (arguments.model or arguments.version):
-        raise InvalidInput(
-            "--model, --version: choose among the models of a server; a bundle is one"
-        )
-    if arguments.bundle is None and arguments.precision is not None:
-        raise InvalidInput(
-            "--precision: goes with --bundle; a server has chosen its own"
-        )
-    _require_tables()
+    check_places(arguments, precision=arguments.precision)
+    require_tables("an audit")
     say(f"wrote {asyncio.run(_audit(arguments))}")
     return 0
-
-
-def _require_tables() -> None:
-    try:
-        import pyarrow  # noqa: F401, PLC0415
-    except ModuleNotFoundError as error:
-        raise StartError(
-            "an audit reads and writes tables with pyarrow, which is not installed;"
-            " install diffmask-service[audit]"
-        ) from error
 
 
 async def _audit(arguments: argparse.Namespace) -> Path:
@@ -107,41 +93,14 @@ async def _audit(arguments: argparse.Namespace) -> Path:
         keep_errors=arguments.on_error == "row",
         rows_per_part=arguments.rows_per_part,
     )
-    async with _answering(arguments, settings) as answering:
+    opened = open_answering(
+        arguments, precision=arguments.precision, truncate=settings.truncate
+    )
+    async with opened as answering:
         with _progress(source) as on_row:
             return await run_audit(
                 source, answering, arguments.output, settings, on_row=on_row
             )
-
-
-@asynccontextmanager
-async def _answering(
-    arguments: argparse.Namespace, settings: "AuditSettings"
-) -> "AsyncIterator[Answering]":
-    from diffmask_service.app import open_engine  # noqa: PLC0415
-    from diffmask_service.audit import (  # noqa: PLC0415
-        BundleAnswers,
-        ServerAnswers,
-        audit_limits,
-    )
-
-    if arguments.bundle is not None:
-        engine = open_engine(
-            arguments.bundle,
-            precision=arguments.precision,
-            limits=audit_limits(arguments.workers or count_cores()),
-        )
-        try:
-            yield BundleAnswers(engine, truncate=settings.truncate)
-        finally:
-            engine.close()
-        return
-    client = connect_async(arguments, timeout_seconds=arguments.timeout_seconds)
-    async with client:
-        model = await client.get_model(arguments.model, arguments.version)
-        yield ServerAnswers(
-            client, model, name=arguments.model, truncate=settings.truncate
-        )
 
 
 class _Rate(ProgressColumn):
@@ -186,51 +145,13 @@ def _add_columns(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}-column", metavar="NAME", help=f"{meaning} [none]")
 
 
-def _add_places(parser: argparse.ArgumentParser) -> None:
-    place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument(
-        "--bundle",
-        metavar="DIR",
-        type=Path,
-        help="Run this bundle here, without a server. [none]",
-    )
-    add_server(place)
-    parser.set_defaults(server=None)
-    add_security(parser)
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         metavar="NAME",
         help="Which graph of the bundle to run: fp32, fp16, int8 or w8. [the bundle's"
         " choice]",
     )
-    parser.add_argument(
-        "--workers",
-        metavar="COUNT",
-        type=count,
-        help="Runs of the bundle's graph at the same time. [one a core]",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        default="",
-        help="Which model of the server to ask. [the only one]",
-    )
-    parser.add_argument(
-        "--version",
-        metavar="NUMBER",
-        default="",
-        help="Which version of the model. [the highest that is ready]",
-    )
-    parser.add_argument(
-        "--timeout-seconds",
-        metavar="SECONDS",
-        type=seconds,
-        default=60.0,
-        help="Longest wait of the server's for one text, seconds. [%(default)s]",
-    )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truncate",
         action="store_true",
