@@ -25,6 +25,7 @@ from diffmask_service.audit import (
     AuditSettings,
     BundleAnswers,
     Columns,
+    PartsHere,
     Source,
     audit_limits,
     open_source,
@@ -93,7 +94,7 @@ async def _explain(source: Source, answering: Answering) -> None:
 async def _audit(source: Source, answering: Answering) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = AuditSettings(truncate=True)
-        await run_audit(source, answering, Path(folder), settings)
+        await run_audit(source, PartsHere(answering), Path(folder), settings)
 
 
 def _ask(role: str, path: Path, arguments: argparse.Namespace) -> Sequence[float]:

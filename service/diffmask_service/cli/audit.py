@@ -72,6 +72,7 @@ async def _audit(arguments: argparse.Namespace) -> Path:
     from diffmask_service.audit import (  # noqa: PLC0415
         AuditSettings,
         Columns,
+        PartsHere,
         open_source,
         run_audit,
     )
@@ -99,7 +100,11 @@ async def _audit(arguments: argparse.Namespace) -> Path:
     async with opened as answering:
         with _progress(source) as on_row:
             return await run_audit(
-                source, answering, arguments.output, settings, on_row=on_row
+                source,
+                PartsHere(answering),
+                arguments.output,
+                settings,
+                on_row=on_row,
             )
 
 
