@@ -41,8 +41,8 @@ async def run_audit(
         Where the summary is.
 
     Raises:
-        InvalidInput: The folder is another audit's or cannot be written, or a row
-            cannot be explained and errors are not kept.
+        InvalidInput: The folder is another audit's or cannot be written, the input
+            changed meanwhile, or a row cannot be explained and errors are not kept.
         NotReadyError: Nobody answers any more; running it again goes on.
         DiffMaskError: Something else ended it.
     """
@@ -57,6 +57,7 @@ async def run_audit(
         on_row(start)
 
         def deliver(part: EncodedPart) -> None:
+            source.check_unchanged()
             folder.add_part(
                 part.content, num_rows=part.num_rows, num_errors=part.num_errors
             )
