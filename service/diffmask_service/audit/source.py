@@ -53,6 +53,25 @@ class Source:
             if number >= start:
                 yield to_row(record, self.columns, number=number)
 
+    def check_content(self) -> None:
+        """Refuse files that are not the ones that were opened, on another machine.
+
+        Raises:
+            InvalidInput: They are missing here, or others.
+        """
+        try:
+            digest = _digest(self.files)
+        except OSError as error:
+            raise InvalidInput(
+                f"{self.path}: cannot be read by a worker ({error.strerror}); put it"
+                " where every machine finds it under this path"
+            ) from error
+        if digest != self.digest:
+            raise InvalidInput(
+                f"{self.path}: is another file for a worker; put the same one where"
+                " every machine finds it under this path"
+            )
+
     def check_unchanged(self) -> None:
         """Refuse to go on with files that were written to since they were opened.
 

@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from diffmask_service.bundle import read_bundle
 from diffmask_service.cli.arguments import count
 from diffmask_service.cli.output import say
 from diffmask_service.cli.places import (
@@ -27,10 +28,12 @@ from diffmask_service.cli.places import (
     open_answering,
     require_tables,
 )
+from diffmask_service.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from diffmask_service.audit import Source
+    from diffmask_service.audit import AuditSettings, PartMaker, Source
 
+_LOCAL, _RAY = "local", "ray"
 _MAX_ROWS_PER_PART = 100_000
 
 
@@ -62,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Audit, and say where the figures are."""
     check_places(arguments, precision=arguments.precision)
+    _check_engine(arguments)
     require_tables("an audit")
     say(f"wrote {asyncio.run(_audit(arguments))}")
     return 0
@@ -72,7 +76,6 @@ async def _audit(arguments: argparse.Namespace) -> Path:
     from diffmask_service.audit import (  # noqa: PLC0415
         AuditSettings,
         Columns,
-        PartsHere,
         open_source,
         run_audit,
     )
@@ -94,18 +97,46 @@ async def _audit(arguments: argparse.Namespace) -> Path:
         keep_errors=arguments.on_error == "row",
         rows_per_part=arguments.rows_per_part,
     )
+    async with _open_maker(arguments, settings) as maker:
+        with _progress(source) as on_row:
+            return await run_audit(
+                source, maker, arguments.output, settings, on_row=on_row
+            )
+
+
+@asynccontextmanager
+async def _open_maker(
+    arguments: argparse.Namespace, settings: "AuditSettings"
+) -> "AsyncIterator[PartMaker]":
+    from diffmask_service.audit import PartsHere  # noqa: PLC0415
+
+    if arguments.engine == _RAY:
+        from diffmask_service.audit.on_ray import (  # noqa: PLC0415
+            PartsOnRay,
+            joined_cluster,
+        )
+
+        bundle = read_bundle(arguments.bundle)
+        joined = joined_cluster(arguments.ray_address, num_workers=arguments.workers)
+        with joined as num_workers:
+            yield PartsOnRay(
+                bundle, precision=arguments.precision, num_workers=num_workers
+            )
+        return
     opened = open_answering(
         arguments, precision=arguments.precision, truncate=settings.truncate
     )
     async with opened as answering:
-        with _progress(source) as on_row:
-            return await run_audit(
-                source,
-                PartsHere(answering),
-                arguments.output,
-                settings,
-                on_row=on_row,
-            )
+        yield PartsHere(answering)
+
+
+def _check_engine(arguments: argparse.Namespace) -> None:
+    if arguments.engine == _RAY and arguments.bundle is None:
+        raise InvalidInput(
+            "--engine ray: its workers open a bundle; name one with --bundle"
+        )
+    if arguments.engine != _RAY and arguments.ray_address is not None:
+        raise InvalidInput("--ray-address: goes with --engine ray")
 
 
 class _Rate(ProgressColumn):
@@ -156,6 +187,20 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="Which graph of the bundle to run: fp32, fp16, int8 or w8. [the bundle's"
         " choice]",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=(_LOCAL, _RAY),
+        default=_LOCAL,
+        help="Where the bundle runs: in this process, or on a Ray cluster, whose"
+        " machines must find INPUT under its path; the results are the same."
+        " [%(default)s]",
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="The Ray cluster to join. [one on this machine, which ends with the"
+        " audit]",
     )
     parser.add_argument(
         "--truncate",
