@@ -1,9 +1,19 @@
-"""An audit's texts a second beside the bare engine's, and the memory it takes.
+"""What an audit costs over the bare engine and over predicting, and its memory.
 
-The bare engine explains and verifies the same texts, as many of them in progress, and
-throws the answers away; the audit reads them from a file and writes its folder. Both
-run in processes of their own, in turns. Memory is the largest resident size of audits
-of few and of many rows, which should differ by little.
+Three calls on the same texts, interleaved so that they meet the same machine:
+
+- predict: the engine's predictions alone;
+- bare: explained and verified, and the answers thrown away;
+- audit: read from a file, explained, verified, and written with the summary.
+
+Prints medians of the ratios of neighbouring runs by CPU time, which other work on the
+machine disturbs less than the clock.
+
+Memory is the largest resident size of audits of few and of many rows, each in a process
+of its own, which should differ by little. There one explanation stands for all, so that
+a million rows take minutes: what the model takes does not depend on their number.
+
+With `--engine ray`, what a cluster of one worker on this machine adds, by the clock.
 """
 
 import argparse
@@ -16,20 +26,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.results import add_result_flag, store
 from diffmask_service.app import open_engine
 from diffmask_service.audit import (
     Answering,
     AuditSettings,
     BundleAnswers,
     Columns,
+    PartMaker,
+    PartsHere,
     Source,
     audit_limits,
     open_source,
     run_audit,
 )
+from diffmask_service.audit.answering import Answer
+from diffmask_service.audit.on_ray import PartsOnRay, joined_cluster
+from diffmask_service.bundle import read_bundle
+from diffmask_service.core.values import ExplainOptions, ModelDescription, TextInput
+from diffmask_service.engine import Engine
+from diffmask_service.engine.fanout import gather_or_cancel
 
 _WORDS = [
     "a",
@@ -47,68 +66,162 @@ _WORDS = [
     "best",
     "acting",
 ]
+_TEXTS_IN_PROGRESS = 64
 
 
 def main() -> None:
-    """Measure, and print two figures; or be one of the processes."""
+    """Measure what was asked for, and print it; or be one of the processes."""
     arguments = _parse()
-    if arguments.role is not None:
-        print(*_measure(arguments.role, arguments))
+    if arguments.input is not None:
+        print(asyncio.run(_peak_mib(arguments.input, arguments.bundle)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        few, many = (
-            _write_texts(Path(folder) / f"{rows}.csv", rows=rows)
-            for rows in (arguments.rows, arguments.many_rows)
-        )
-        rates: dict[str, list[float]] = {"bare": [], "audit": []}
-        for _ in range(arguments.rounds):
-            for role, found in rates.items():
-                found.append(_ask(role, few, arguments)[0])
-        bare, audit = (statistics.median(found) for found in rates.values())
-        print(f"bare engine {bare:.0f} texts/s, audit {audit:.0f}: {audit / bare:.0%}")
-        for path, rows in ((few, arguments.rows), (many, arguments.many_rows)):
-            peak_mib = _ask("audit", path, arguments)[1]
-            print(f"{rows} rows: {peak_mib:.0f} MiB at most")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.engine == "ray":
+            figures = _compare_with_ray(folder, arguments)
+        else:
+            figures = asyncio.run(_compare_costs(folder, arguments))
+            figures |= _compare_memory(folder, arguments)
+    for label, value in figures.items():
+        print(f"{label}: {value:.4g}")
+    store(f"audit_{arguments.engine}", figures, arguments=arguments)
 
 
-def _measure(role: str, arguments: argparse.Namespace) -> tuple[float, float]:
-    source = open_source(arguments.input, Columns())
-    engine = open_engine(arguments.bundle, limits=audit_limits(arguments.workers))
-    answering = BundleAnswers(engine, truncate=True)
-    work = _explain if role == "bare" else _audit
-    began = time.perf_counter()
-    asyncio.run(work(source, answering))
-    seconds = time.perf_counter() - began
-    engine.close()
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return source.num_rows / seconds, peak_kib / 1024
-
-
-async def _explain(source: Source, answering: Answering) -> None:
+async def _compare_costs(
+    folder: Path, arguments: argparse.Namespace
+) -> Mapping[str, float]:
+    path = write_texts(folder / "texts.csv", rows=arguments.rows)
+    source = open_source(path, Columns())
     texts = [row.input for row in source.rows() if row.input is not None]
+    engine = open_engine(arguments.bundle, limits=audit_limits(1))
+    answering = BundleAnswers(engine, truncate=True)
+    calls: Mapping[str, Callable[[], Awaitable[None]]] = {
+        "predict": lambda: _predict(engine, texts),
+        "bare": lambda: _explain(answering, texts),
+        "audit": lambda: _audit(path, PartsHere(answering)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(arguments.rounds + 1):
+        for name, call in calls.items():
+            began = time.process_time()
+            await call()
+            # The first round warms up.
+            if number:
+                seconds[name].append(time.process_time() - began)
+    engine.close()
+    return {
+        **{
+            f"{name}, CPU seconds a text": statistics.median(found) / len(texts)
+            for name, found in seconds.items()
+        },
+        "bare over audit (at least 0.85)": _ratio(seconds["bare"], seconds["audit"]),
+        "bare over predict": _ratio(seconds["bare"], seconds["predict"]),
+        "audit over predict (at most 2.2)": _ratio(
+            seconds["audit"], seconds["predict"]
+        ),
+    }
+
+
+def _ratio(upper: Sequence[float], lower: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(upper, lower, strict=True))
+
+
+async def _predict(engine: Engine, texts: Sequence[TextInput]) -> None:
+    options = ExplainOptions(gates=frozenset(), truncate=True)
+    for start in range(0, len(texts), _TEXTS_IN_PROGRESS):
+        group = texts[start : start + _TEXTS_IN_PROGRESS]
+        await gather_or_cancel([engine.explain([text], options) for text in group])
+
+
+async def _explain(answering: Answering, texts: Sequence[TextInput]) -> None:
     async for _ in answering.explain(texts):
         pass
 
 
-async def _audit(source: Source, answering: Answering) -> None:
+async def _audit(path: Path, maker: PartMaker) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        source = open_source(path, Columns())
         settings = AuditSettings(truncate=True)
-        await run_audit(source, answering, Path(folder), settings)
+        await run_audit(source, maker, Path(folder), settings)
 
 
-def _ask(role: str, path: Path, arguments: argparse.Namespace) -> Sequence[float]:
-    command = [sys.executable, __file__, "--role", role, "--input", path]
-    options = ["--bundle", arguments.bundle, "--workers", arguments.workers]
-    done = subprocess.run(
-        [str(word) for word in (*command, *options)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return [float(word) for word in done.stdout.split()]
+def _compare_memory(folder: Path, arguments: argparse.Namespace) -> Mapping[str, float]:
+    peaks = {}
+    for rows in (arguments.few_rows, arguments.many_rows):
+        path = write_texts(folder / f"{rows}.csv", rows=rows)
+        command = [sys.executable, "-m", "benchmarks.audit", "--input", path]
+        command += ["--bundle", arguments.bundle]
+        done = subprocess.run(
+            [str(word) for word in command],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        peaks[rows] = float(done.stdout)
+    few, many = peaks.values()
+    return {
+        **{f"{rows} rows, MiB at most": peak for rows, peak in peaks.items()},
+        "many over few rows (at most 1.1)": many / few,
+    }
 
 
-def _write_texts(path: Path, *, rows: int) -> Path:
+async def _peak_mib(path: Path, bundle: Path) -> float:
+    engine = open_engine(bundle, limits=audit_limits(1))
+    answering = BundleAnswers(engine, truncate=True)
+    await _audit(path, PartsHere(_OneAnswer(answering)))
+    engine.close()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class _OneAnswer:
+    """Says of every text what the model says of one of middling length."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self._text = TextInput(text=" ".join(_WORDS))
+
+    @property
+    def model(self) -> ModelDescription:
+        return self._answering.model
+
+    async def explain(self, texts: Sequence[TextInput]) -> AsyncGenerator[Answer]:
+        async for answer in self._answering.explain([self._text]):
+            for _ in texts:
+                yield answer
+
+
+def _compare_with_ray(
+    folder: Path, arguments: argparse.Namespace
+) -> Mapping[str, float]:
+    path = write_texts(folder / "texts.csv", rows=arguments.rows)
+    source, settings = open_source(path, Columns()), AuditSettings(rows_per_part=50)
+    engine = open_engine(arguments.bundle, limits=audit_limits(1))
+    here = PartsHere(BundleAnswers(engine, truncate=False))
+    here_seconds = _clocked(source, here, folder / "here", settings)
+    engine.close()
+    began = time.perf_counter()
+    with joined_cluster(None, num_workers=1):
+        start_seconds = time.perf_counter() - began
+        bundle = read_bundle(arguments.bundle)
+        there = PartsOnRay(bundle, precision=None, num_workers=1)
+        ray_seconds = _clocked(source, there, folder / "there", settings)
+    return {
+        "here, seconds": here_seconds,
+        "start of the cluster, seconds": start_seconds,
+        "on Ray, seconds, its workers' start counted": ray_seconds,
+    }
+
+
+def _clocked(
+    source: Source, maker: PartMaker, folder: Path, settings: AuditSettings
+) -> float:
+    began = time.perf_counter()
+    asyncio.run(run_audit(source, maker, folder, settings))
+    return time.perf_counter() - began
+
+
+def write_texts(path: Path, *, rows: int) -> Path:
+    """Write a CSV of random texts of 5 to 40 words, the same at every call."""
     chance = random.Random(0)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -120,14 +233,17 @@ def _write_texts(path: Path, *, rows: int) -> Path:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", type=Path, default=Path("bundles/sst2-minilm"))
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--many-rows", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--role", choices=("bare", "audit"), help=argparse.SUPPRESS)
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--rows", type=int, default=1000, help="for costs")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--few-rows", type=int, default=10_000, help="for memory")
+    parser.add_argument("--many-rows", type=int, default=1_000_000)
     parser.add_argument("--input", type=Path, help=argparse.SUPPRESS)
+    add_result_flag(parser)
     return parser.parse_args()
 
 

@@ -10,8 +10,9 @@ from diffmask_service.audit.answering import (
     audit_limits,
 )
 from diffmask_service.audit.folder import Folder
+from diffmask_service.audit.parts import AuditSettings, PartMaker, PartsHere
 from diffmask_service.audit.rows import Columns
-from diffmask_service.audit.runner import AuditSettings, run_audit
+from diffmask_service.audit.runner import run_audit
 from diffmask_service.audit.source import Source, open_source
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "BundleAnswers",
     "Columns",
     "Folder",
+    "PartMaker",
+    "PartsHere",
     "ServerAnswers",
     "Source",
     "audit_limits",

@@ -37,6 +37,7 @@ class Source:
         columns: Which columns to read.
         digest: sha256 of the files' content, hex.
         num_rows: Rows that it holds, malformed ones counted.
+        stamps: When each file was last written, and how large it is.
     """
 
     path: Path
@@ -44,12 +45,44 @@ class Source:
     columns: Columns
     digest: str
     num_rows: int
+    stamps: tuple[tuple[int, int], ...]
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Yield the rows in order, from a position on."""
         for number, record in enumerate(_records(self.files, self.columns)):
             if number >= start:
                 yield to_row(record, self.columns, number=number)
+
+    def check_content(self) -> None:
+        """Refuse files that are not the ones that were opened, on another machine.
+
+        Raises:
+            InvalidInput: They are missing here, or others.
+        """
+        try:
+            digest = _digest(self.files)
+        except OSError as error:
+            raise InvalidInput(
+                f"{self.path}: cannot be read by a worker ({error.strerror}); put it"
+                " where every machine finds it under this path"
+            ) from error
+        if digest != self.digest:
+            raise InvalidInput(
+                f"{self.path}: is another file for a worker; put the same one where"
+                " every machine finds it under this path"
+            )
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on with files that were written to since they were opened.
+
+        Raises:
+            InvalidInput: One was; rows read since may be of another input.
+        """
+        if _stamps(self.files) != self.stamps:
+            raise InvalidInput(
+                f"{self.path}: was changed while it was audited; audit a copy that"
+                " nobody writes to, into a new folder"
+            )
 
 
 def open_source(path: Path, columns: Columns) -> Source:
@@ -64,6 +97,7 @@ def open_source(path: Path, columns: Columns) -> Source:
         InvalidInput: It is none of these, cannot be read, or holds no row.
     """
     files = _data_files(path) if path.is_dir() else (path,)
+    stamps = _stamps(files)
     num_rows = sum(1 for _ in _records(files, columns))
     if not num_rows:
         raise InvalidInput(f"{path}: holds no rows")
@@ -73,6 +107,7 @@ def open_source(path: Path, columns: Columns) -> Source:
         columns=columns,
         digest=_digest(files),
         num_rows=num_rows,
+        stamps=stamps,
     )
 
 
@@ -104,6 +139,16 @@ def _data_files(path: Path) -> tuple[Path, ...]:
     if not names or any(Path(name).name != name for name in names):
         raise InvalidInput(f"{path}/state.json: names no data files of its folder")
     return tuple(path / name for name in names)
+
+
+def _stamps(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
+    try:
+        found = [file.stat() for file in files]
+    except OSError as error:
+        raise InvalidInput(
+            f"{error.filename}: cannot be read ({error.strerror})"
+        ) from error
+    return tuple((each.st_mtime_ns, each.st_size) for each in found)
 
 
 def _digest(files: Sequence[Path]) -> str:

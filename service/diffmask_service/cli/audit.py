@@ -19,15 +19,21 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from diffmask_service.cli.arguments import count, seconds
-from diffmask_service.cli.connection import add_security, add_server, connect_async
+from diffmask_service.bundle import read_bundle
+from diffmask_service.cli.arguments import count
 from diffmask_service.cli.output import say
-from diffmask_service.engine.limits import count_cores
-from diffmask_service.errors import InvalidInput, StartError
+from diffmask_service.cli.places import (
+    add_places,
+    check_places,
+    open_answering,
+    require_tables,
+)
+from diffmask_service.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from diffmask_service.audit import Answering, AuditSettings, Source
+    from diffmask_service.audit import AuditSettings, PartMaker, Source
 
+_LOCAL, _RAY = "local", "ray"
 _MAX_ROWS_PER_PART = 100_000
 
 
@@ -52,33 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Folder for the results; new, or that of an earlier run of this audit.",
     )
     _add_columns(parser)
-    _add_places(parser)
+    add_places(parser)
     _add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit, and say where the figures are."""
-    if arguments.server is None and (arguments.model or arguments.version):
-        raise InvalidInput(
-            "--model, --version: choose among the models of a server; a bundle is one"
-        )
-    if arguments.bundle is None and arguments.precision is not None:
-        raise InvalidInput(
-            "--precision: goes with --bundle; a server has chosen its own"
-        )
-    _require_tables()
+    check_places(arguments, precision=arguments.precision)
+    _check_engine(arguments)
+    require_tables("an audit")
     say(f"wrote {asyncio.run(_audit(arguments))}")
     return 0
-
-
-def _require_tables() -> None:
-    try:
-        import pyarrow  # noqa: F401, PLC0415
-    except ModuleNotFoundError as error:
-        raise StartError(
-            "an audit reads and writes tables with pyarrow, which is not installed;"
-            " install diffmask-service[audit]"
-        ) from error
 
 
 async def _audit(arguments: argparse.Namespace) -> Path:
@@ -107,41 +97,46 @@ async def _audit(arguments: argparse.Namespace) -> Path:
         keep_errors=arguments.on_error == "row",
         rows_per_part=arguments.rows_per_part,
     )
-    async with _answering(arguments, settings) as answering:
+    async with _open_maker(arguments, settings) as maker:
         with _progress(source) as on_row:
             return await run_audit(
-                source, answering, arguments.output, settings, on_row=on_row
+                source, maker, arguments.output, settings, on_row=on_row
             )
 
 
 @asynccontextmanager
-async def _answering(
+async def _open_maker(
     arguments: argparse.Namespace, settings: "AuditSettings"
-) -> "AsyncIterator[Answering]":
-    from diffmask_service.app import open_engine  # noqa: PLC0415
-    from diffmask_service.audit import (  # noqa: PLC0415
-        BundleAnswers,
-        ServerAnswers,
-        audit_limits,
-    )
+) -> "AsyncIterator[PartMaker]":
+    from diffmask_service.audit import PartsHere  # noqa: PLC0415
 
-    if arguments.bundle is not None:
-        engine = open_engine(
-            arguments.bundle,
-            precision=arguments.precision,
-            limits=audit_limits(arguments.workers or count_cores()),
+    if arguments.engine == _RAY:
+        from diffmask_service.audit.on_ray import (  # noqa: PLC0415
+            PartsOnRay,
+            joined_cluster,
         )
-        try:
-            yield BundleAnswers(engine, truncate=settings.truncate)
-        finally:
-            engine.close()
+
+        bundle = read_bundle(arguments.bundle)
+        joined = joined_cluster(arguments.ray_address, num_workers=arguments.workers)
+        with joined as num_workers:
+            yield PartsOnRay(
+                bundle, precision=arguments.precision, num_workers=num_workers
+            )
         return
-    client = connect_async(arguments, timeout_seconds=arguments.timeout_seconds)
-    async with client:
-        model = await client.get_model(arguments.model, arguments.version)
-        yield ServerAnswers(
-            client, model, name=arguments.model, truncate=settings.truncate
+    opened = open_answering(
+        arguments, precision=arguments.precision, truncate=settings.truncate
+    )
+    async with opened as answering:
+        yield PartsHere(answering)
+
+
+def _check_engine(arguments: argparse.Namespace) -> None:
+    if arguments.engine == _RAY and arguments.bundle is None:
+        raise InvalidInput(
+            "--engine ray: its workers open a bundle; name one with --bundle"
         )
+    if arguments.engine != _RAY and arguments.ray_address is not None:
+        raise InvalidInput("--ray-address: goes with --engine ray")
 
 
 class _Rate(ProgressColumn):
@@ -186,17 +181,7 @@ def _add_columns(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}-column", metavar="NAME", help=f"{meaning} [none]")
 
 
-def _add_places(parser: argparse.ArgumentParser) -> None:
-    place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument(
-        "--bundle",
-        metavar="DIR",
-        type=Path,
-        help="Run this bundle here, without a server. [none]",
-    )
-    add_server(place)
-    parser.set_defaults(server=None)
-    add_security(parser)
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         metavar="NAME",
@@ -204,33 +189,19 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         " choice]",
     )
     parser.add_argument(
-        "--workers",
-        metavar="COUNT",
-        type=count,
-        help="Runs of the bundle's graph at the same time. [one a core]",
+        "--engine",
+        choices=(_LOCAL, _RAY),
+        default=_LOCAL,
+        help="Where the bundle runs: in this process, or on a Ray cluster, whose"
+        " machines must find INPUT under its path; the results are the same."
+        " [%(default)s]",
     )
     parser.add_argument(
-        "--model",
-        metavar="NAME",
-        default="",
-        help="Which model of the server to ask. [the only one]",
+        "--ray-address",
+        metavar="ADDRESS",
+        help="The Ray cluster to join. [one on this machine, which ends with the"
+        " audit]",
     )
-    parser.add_argument(
-        "--version",
-        metavar="NUMBER",
-        default="",
-        help="Which version of the model. [the highest that is ready]",
-    )
-    parser.add_argument(
-        "--timeout-seconds",
-        metavar="SECONDS",
-        type=seconds,
-        default=60.0,
-        help="Longest wait of the server's for one text, seconds. [%(default)s]",
-    )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truncate",
         action="store_true",

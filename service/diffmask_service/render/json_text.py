@@ -9,6 +9,12 @@ same float32; text is ASCII with escapes, so that any pipe carries it unharmed.
   "format": 1,
   "model": {"id", "version", "digest", "precision"},
   "request_id": str,
+  "options": {                         what was asked for; `replay` asks for it again
+    "gates": [str], "states": [str], "granularity": str, "top_k": int or null,
+    "truncate", "verify", "verify_states": [str],
+    "explain_when": null or {"labels": [str], "probability_below",
+                             "probability_at_least", "entropy_at_least"}
+  },
   "labels": [str],                     index order; none for question answering
   "states": [str],                     the layers axis
   "hard_mask_threshold": float,
@@ -62,7 +68,7 @@ from diffmask_service.core.predictions import (
     TagsPrediction,
     ValuePrediction,
 )
-from diffmask_service.core.values import Explanation, TextInput
+from diffmask_service.core.values import ExplainOptions, Explanation, TextInput
 from diffmask_service.render.report import Report
 
 FORMAT = 1
@@ -75,6 +81,7 @@ def render_json(report: Report) -> str:
         "format": FORMAT,
         "model": asdict(reply.model),
         "request_id": reply.request_id,
+        "options": _options(report.options),
         "labels": report.labels,
         "states": reply.states,
         "hard_mask_threshold": report.hard_mask_threshold,
@@ -85,6 +92,10 @@ def render_json(report: Report) -> str:
         "timings": asdict(reply.timings),
     }
     return json.dumps(value, indent=1, allow_nan=False)
+
+
+def _options(options: ExplainOptions) -> dict[str, Any]:
+    return {**asdict(options), "gates": sorted(options.gates)}
 
 
 def _explanation(

@@ -2,11 +2,11 @@
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from diffmask_service.core.values import Explanation, Reply, TextInput
+from diffmask_service.core.values import ExplainOptions, Explanation, Reply, TextInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +19,14 @@ class Report:
         labels: Label names in index order.
         hard_mask_threshold: A token is kept when its expected gate value is at least
             this, in [0, 1].
+        options: What was asked for.
     """
 
     inputs: tuple[TextInput, ...]
     reply: Reply
     labels: tuple[str, ...]
     hard_mask_threshold: float
+    options: ExplainOptions = field(default_factory=ExplainOptions)
 
     def items(self) -> Iterator[tuple[TextInput, Explanation]]:
         """Yield each text with its explanation."""

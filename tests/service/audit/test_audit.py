@@ -9,8 +9,25 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from diffmask_service.app import open_engine
+from diffmask_service.audit import (
+    AuditSettings,
+    BundleAnswers,
+    Columns,
+    PartsHere,
+    audit_limits,
+    open_source,
+    run_audit,
+)
 from diffmask_service.cli import main
-from tests.support.audits import contents, random_texts, read_parts, write_csv
+from diffmask_service.errors import InvalidInput
+from tests.support.audits import (
+    contents,
+    file_limit,
+    random_texts,
+    read_parts,
+    write_csv,
+)
 from tests.support.process import running_server
 from tests.support.tiny import (
     LABELS,
@@ -230,3 +247,59 @@ def test_parts_say_what_their_axes_are(
     metadata = pq.read_schema(path).metadata
     assert json.loads(metadata[b"diffmask.states"]) == list(STATES)
     assert json.loads(metadata[b"diffmask.labels"]) == list(LABELS)
+
+
+def test_a_full_disk_keeps_the_parts_and_takes_up_again(
+    source: Path,
+    tiny_directory: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole, filled = tmp_path / "whole", tmp_path / "filled"
+    assert audit(source, whole, "--bundle", tiny_directory) == 0
+    sizes = [len(content) for content in contents(whole / "parts").values()]
+    assert sizes[2] < sizes[1]
+    # A part is larger than a file may be, as if the disk had no room for it.
+    with file_limit(min(sizes[:2]) - 1):
+        assert audit(source, filled, "--bundle", tiny_directory) == 2
+    told = capsys.readouterr().err
+    assert f"{filled}: cannot be written (File too large)" in told
+    assert "run the same command again" in told
+    assert not contents(filled / "parts")
+    assert audit(source, filled, "--bundle", tiny_directory) == 0
+    assert contents(filled) == contents(whole)
+
+
+def test_a_full_disk_at_the_summary_keeps_every_part(
+    source: Path,
+    tiny_directory: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "audit"
+    assert audit(source, folder, "--bundle", tiny_directory) == 0
+    whole = contents(folder)
+    (folder / "summary.json").unlink()
+    with file_limit(len(whole["summary.json"]) - 1):
+        assert audit(source, folder, "--bundle", tiny_directory) == 2
+    assert "cannot be written (File too large)" in capsys.readouterr().err
+    assert not (folder / "summary.json").exists()
+    assert audit(source, folder, "--bundle", tiny_directory) == 0
+    assert contents(folder) == whole
+
+
+async def test_an_input_that_changes_under_way_ends_the_audit(
+    source: Path, tiny_directory: Path, tmp_path: Path
+) -> None:
+    def on_row(_: int) -> None:
+        with source.open("a") as stream:
+            stream.write("good,1,x\n")
+
+    engine = open_engine(tiny_directory, limits=audit_limits(1))
+    maker = PartsHere(BundleAnswers(engine, truncate=False))
+    opened = open_source(source, Columns())
+    settings = AuditSettings(rows_per_part=10)
+    with pytest.raises(InvalidInput, match="was changed while it was audited"):
+        await run_audit(opened, maker, tmp_path / "audit", settings, on_row=on_row)
+    engine.close()
+    assert not contents(tmp_path / "audit" / "parts")

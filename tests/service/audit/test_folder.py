@@ -1,12 +1,10 @@
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from diffmask_service.audit import Folder
 from diffmask_service.errors import InvalidInput
+from tests.support.audits import file_limit
 
 IDENTITY = {"input_sha256": "one", "truncate": False}
 
@@ -87,17 +85,6 @@ def test_a_damaged_journal_is_refused(path: Path) -> None:
         Folder(path, IDENTITY)
 
 
-@contextmanager
-def _file_limit(num_bytes: int) -> Iterator[None]:
-    # Stands for a disk without room: what a file may not hold is an OSError too.
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("content", [b"third", b"third" * 1000])
 def test_a_full_disk_keeps_what_was_written(path: Path, content: bytes) -> None:
     # Enough for a small part, and for the beginning of its line in the journal.
@@ -105,7 +92,7 @@ def test_a_full_disk_keeps_what_was_written(path: Path, content: bytes) -> None:
     with (
         Folder(path, IDENTITY) as folder,
         pytest.raises(InvalidInput, match="run the same command again"),
-        _file_limit(num_bytes),
+        file_limit(num_bytes),
     ):
         _add(folder, content)
     with Folder(path, IDENTITY) as folder:

@@ -30,15 +30,15 @@ def _run(moment: object, command: list[str]) -> int:
 def test_a_killed_audit_goes_on_to_the_same_bytes(
     tiny_directory: Path, tmp_path: Path
 ) -> None:
-    rows = [["text"], *([text] for text in random_texts(45))]
+    rows = [["text"], *([text] for text in random_texts(95))]
     source = write_csv(tmp_path / "texts.csv", rows)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main(_command(source, whole, tiny_directory)) == 0
 
     command = _command(source, killed, tiny_directory)
     chance = random.Random(3)
-    # Of a whole run's some twenty events.
-    for moment in [chance.randint(2, 9) for _ in range(4)]:
+    # Of a whole run's some forty events.
+    for moment in [chance.randint(2, 9) for _ in range(10)]:
         assert _run(moment, command) == -signal.SIGKILL
     assert _run("midway", command) == -signal.SIGXFSZ
     assert 0 < len(contents(killed)) < len(contents(whole))

@@ -21,7 +21,7 @@ def rendered(*explanations: Explanation) -> str:
 def test_fields_are_the_documented_ones() -> None:
     value = json.loads(rendered())
     assert list(value) == [
-        *("format", "model", "request_id", "labels", "states"),
+        *("format", "model", "request_id", "options", "labels", "states"),
         *("hard_mask_threshold", "explanations", "timings"),
     ]
     assert list(value["explanations"][0]) == [
