@@ -100,6 +100,10 @@ protos: install ## generate the code of the wire contract
 pictures: demo-environment ## draw the README's picture from the bundle
 	$(DEMO_VENV)/bin/python docs/draw_picture.py --bundle $(BUNDLE) --to docs/explanation.svg
 
+.PHONY: api
+api: install ## write docs/api.md from the docstrings
+	$(BIN)/python docs/write_api.py
+
 .PHONY: bench
 bench: install ## print how long a server with the bundle takes to start
 	$(BIN)/python benchmarks/start.py --bundle $(BUNDLE)
