@@ -31,7 +31,7 @@ serve: demo-environment ## serve the bundle on the default ports until Ctrl-C
 	@exec $(DEMO_VENV)/bin/diffmask serve --bundle $(BUNDLE)
 
 .PHONY: test
-test: lint types imports unit package image-steps ## every check and the whole test suite
+test: lint types imports unit package deployment ## every check and the whole test suite
 
 .PHONY: install
 install: ## make the developers' environment
@@ -80,9 +80,9 @@ package: install ## build the distributions and check what is in them
 image: ## build the service's image with Docker; VARIANT=cuda for GPUs
 	docker build --build-arg VARIANT=$(VARIANT) --tag diffmask-service:$(VARIANT) .
 
-.PHONY: image-steps
-image-steps: install ## take the image's steps without Docker, and call the server
-	@.ci/image-steps $(VENV)
+.PHONY: deployment
+deployment: install ## take the image's steps without Docker, and check Envoy's settings
+	$(BIN)/pytest --no-skips tests/deployment
 
 .PHONY: lock
 lock: install ## write the image's lock files anew where pyproject.toml asks for it
@@ -99,6 +99,10 @@ protos: install ## generate the code of the wire contract
 .PHONY: pictures
 pictures: demo-environment ## draw the README's picture from the bundle
 	$(DEMO_VENV)/bin/python docs/draw_picture.py --bundle $(BUNDLE) --to docs/explanation.svg
+
+.PHONY: api
+api: install ## write docs/api.md from the docstrings
+	$(BIN)/python docs/write_api.py
 
 .PHONY: bench
 bench: install ## print how long a server with the bundle takes to start

@@ -74,6 +74,14 @@ def test_last_stage_runs_without_root_or_shell() -> None:
     assert check.endswith('CMD ["diffmask", "healthcheck"]')
 
 
+def test_everything_that_is_copied_is_let_in() -> None:
+    rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert rules[0] == "*"
+    let_in = {rule[1:] for rule in rules if rule.startswith("!")}
+    copied = [word for text in lines("COPY", STAGES[1]) for word in text.split()[:-1]]
+    assert {path.rstrip("/") for path in copied} == let_in
+
+
 def test_image_gets_neither_training_nor_tests() -> None:
     copied = " ".join(lines("COPY", STAGES[1]))
     assert "service/" in copied

@@ -114,6 +114,22 @@ def test_container_may_do_nothing_beyond_serving(spec: Any) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
+def test_the_namespace_holds_pods_to_the_restricted_standard(name: str) -> None:
+    manifests = overlay(name)
+    (namespace,) = {
+        each["metadata"]["namespace"]
+        for kind, each in manifests.items()
+        if kind != "Namespace"
+    }
+    assert manifests["Namespace"]["metadata"]["name"] == namespace
+    labels = manifests["Namespace"]["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    # Volumes are of the kinds that the standard allows.
+    kinds = {kind for each in pod(name)["volumes"] for kind in set(each) - {"name"}}
+    assert kinds <= {"persistentVolumeClaim", "secret"}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_no_variable_of_a_service_is_taken_for_a_setting(name: str) -> None:
     assert pod(name)["enableServiceLinks"] is False
 

@@ -10,6 +10,7 @@ from diffmask_service.core.values import ModelIdentity
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.telemetry.drift import CHUNK_TEXTS, WINDOW_CHUNKS
 from tests.support.drifting import NUM_STATES, random_reference
+from tests.support.monitoring import rules
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 HEADER = (
@@ -56,6 +57,11 @@ def test_every_metric_named_in_the_text_exists() -> None:
     quoted = set(re.findall(r"\b(?:diffmask|grpc_server)_[a-z_]+\b", PAGE))
     bare = {re.sub(r"_(bucket|sum|count)$", "", name) for name in quoted}
     assert bare <= names | {"diffmask_service"}
+
+
+def test_every_alert_is_in_the_table() -> None:
+    shown = re.findall(r"^\| `(DiffMask\w+)` \|", PAGE, re.MULTILINE)
+    assert shown == [rule["alert"] for rule in rules() if "alert" in rule]
 
 
 def test_the_window_is_the_one_described() -> None:

@@ -110,6 +110,20 @@ def test_every_alert_is_tested_by_firing() -> None:
     assert fired == {rule["alert"] for rule in rules() if "alert" in rule}
 
 
+def test_the_autoscaler_goes_by_a_gauge_that_there_is(
+    values_by_label_by_name: dict[str, dict[str, set[str]]],
+) -> None:
+    deploy = CONFIGURATION.parents[1]
+    (rule,) = yaml.safe_load((CONFIGURATION.with_name("adapter.yml")).read_text())[
+        "rules"
+    ]
+    series = rule["seriesQuery"].partition("{")[0]
+    assert series in values_by_label_by_name
+    for path in deploy.glob("kubernetes/**/autoscaler.yaml"):
+        (metric,) = yaml.safe_load(path.read_text())["spec"]["metrics"]
+        assert metric["pods"]["metric"]["name"] == rule["name"]["as"] == series
+
+
 def test_there_is_a_dashboard_for_each_question() -> None:
     assert set(DASHBOARDS) == {"health", "explanations", "drift"}
     for name, board in DASHBOARDS.items():

@@ -36,7 +36,9 @@ def render(directory: Path) -> list[Manifest]:
         manifests[target] = merged(manifests[target], patch)
     if "namespace" in customisation:
         for each in manifests:
-            each["metadata"]["namespace"] = customisation["namespace"]
+            # The namespace itself lies in none; Kustomize gives it the name.
+            field = "name" if each["kind"] == "Namespace" else "namespace"
+            each["metadata"][field] = customisation["namespace"]
     return manifests
 
 

@@ -85,7 +85,13 @@ def launch(bundle: Path | None, **flags: object) -> subprocess.Popen[str]:
 @contextmanager
 def running_server(bundle: Path | None, **flags: object) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and see that it is gone afterwards."""
-    process = launch(bundle, **flags)
+    with announced_server(launch(bundle, **flags)) as server:
+        yield server
+
+
+@contextmanager
+def announced_server(process: subprocess.Popen[str]) -> Iterator[ServerProcess]:
+    """Wait until a server is ready that was started, and see that it goes."""
     assert process.stdout is not None
     assert process.stderr is not None
     log = _Log(process.stderr)
