@@ -104,6 +104,10 @@ pictures: demo-environment ## draw the README's picture from the bundle
 bench: install ## print how long a server with the bundle takes to start
 	$(BIN)/python -m benchmarks.start --bundle $(BUNDLE)
 
+.PHONY: results
+results: install ## measure what benchmarks/RESULTS.md records; takes an hour
+	$(BIN)/python -m benchmarks.campaign --bundle $(BUNDLE)
+
 .PHONY: clean
 clean: ## remove environments, caches and builds; keep runs/
 	rm -rf .venv .venv-demo .venv-conformance .venv-ci .venv-ci-demo .venv-ci-conformance \
