@@ -108,6 +108,10 @@ api: install ## write docs/api.md from the docstrings
 bench: install ## print how long a server with the bundle takes to start
 	$(BIN)/python -m benchmarks.start --bundle $(BUNDLE)
 
+.PHONY: results
+results: install ## measure what benchmarks/RESULTS.md records; takes an hour
+	$(BIN)/python -m benchmarks.campaign --bundle $(BUNDLE)
+
 .PHONY: clean
 clean: ## remove environments, caches and builds; keep runs/
 	rm -rf .venv .venv-demo .venv-conformance .venv-ci .venv-ci-demo .venv-ci-conformance \

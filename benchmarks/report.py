@@ -24,7 +24,7 @@ from benchmarks import (
     swaps,
 )
 
-_HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results"
 Describe = Callable[[Any], list[str]]
 # In the order of the report.
 SECTIONS: Mapping[str, tuple[str, Describe]] = {
@@ -57,8 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--results", type=Path, default=_HERE / "results")
-    parser.add_argument("--to", type=Path, default=_HERE / "RESULTS.md")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--to", type=Path, default=RESULTS.with_name("RESULTS.md"))
     arguments = parser.parse_args()
     arguments.to.write_text(write_report(arguments.results))
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffmask_service.app import open_engine
 from diffmask_service.bundle import Bundle, check_graph, read_bundle
 from diffmask_service.cli.output import make_console, say
+from diffmask_service.engine import Engine
 from diffmask_service.errors import BundleError
 from diffmask_service.render import BundleCard
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(BundleCard(bundle))
         sizes = sum(file.num_bytes for file in bundle.manifest.files.values())
         name = f"files: {len(bundle.manifest.files)} digests, {sizes / 1e6:.1f} MB"
-        checks = [_Check(name=name), *_check_graphs(bundle, arguments.bundle)]
+        checks = [_Check(name=name), *_check_graphs(bundle)]
     for check in checks:
         if check.problem is None:
             say(f"  ok    {check.name}")
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     return int(any(check.problem is not None for check in checks))
 
 
-def _check_graphs(bundle: Bundle, directory: Path) -> Iterator[_Check]:
+def _check_graphs(bundle: Bundle) -> Iterator[_Check]:
     manifest = bundle.manifest
     for precision, graph in manifest.graphs.items():
         name = f"{graph.file}: self-contained, inputs and outputs as in the manifest"
@@ -62,7 +62,7 @@ def _check_graphs(bundle: Bundle, directory: Path) -> Iterator[_Check]:
         num_cases = len(bundle.selftest.cases)
         name = f"{graph.file}: loads and passes {num_cases} self-tests here"
         try:
-            open_engine(directory, precision=precision).close()
+            Engine.open(bundle, precision=precision).close()
         except BundleError as error:
             yield _Check(name=name, problem=f"{graph.file}: {error}")
         else:

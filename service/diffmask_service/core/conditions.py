@@ -7,7 +7,7 @@ import numpy as np
 
 from diffmask_service.core.predictions import Float32Array, LabelPrediction, Prediction
 from diffmask_service.core.values import ExplainWhen, Task
-from diffmask_service.errors import InvalidInput, NotFound, UnsupportedTask
+from diffmask_service.errors import InvalidInput, NotFound, UnsupportedTask, shown_name
 
 
 def check_condition(
@@ -35,8 +35,8 @@ def check_condition(
     for label in condition.labels:
         if label not in labels:
             raise NotFound(
-                f"explain_when.labels: the model has no label {label!r}; it has"
-                f" {', '.join(labels)}"
+                f"explain_when.labels: the model has no label {shown_name(label)};"
+                f" it has {', '.join(labels)}"
             )
     for name, most in (
         ("probability_below", 1.0),

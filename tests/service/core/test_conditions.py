@@ -67,6 +67,8 @@ def test_entropy_of_equal_chances_is_the_logarithm_of_their_number(number: int) 
     [
         (ExplainWhen(), InvalidInput, "explain_when is empty"),
         (ExplainWhen(labels=("fine",)), NotFound, "no label 'fine'; it has bad, so so"),
+        # It may be a text that strayed into the wrong field.
+        (ExplainWhen(labels=("a secret",)), NotFound, "a name of 8 characters"),
         (ExplainWhen(probability_below=1.5), InvalidInput, "1.5; give a number from 0"),
         (ExplainWhen(probability_at_least=-0.1), InvalidInput, "from 0 to 1"),
         (ExplainWhen(probability_below=math.nan), InvalidInput, "is nan"),
