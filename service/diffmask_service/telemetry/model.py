@@ -97,6 +97,12 @@ class ModelTelemetry:
             lambda: float(self._is_ready),
             join=max,
         )
+        self._count_waiting: Callable[[], int] = lambda: 0
+        series.show(
+            "diffmask_queue_texts",
+            "Texts that wait for a run.",
+            self._read_waiting,
+        )
         series.gauge(
             "diffmask_model_load_timestamp_seconds",
             "When the model was loaded, seconds of Unix time.",
@@ -137,9 +143,10 @@ class ModelTelemetry:
 
     def watch_queue(self, count_texts: Callable[[], int]) -> None:
         """Show how many texts wait, asked at each scrape, from its thread."""
-        self._series.show(
-            "diffmask_queue_texts", "Texts that wait for a run.", count_texts
-        )
+        self._count_waiting = count_texts
+
+    def _read_waiting(self) -> float:
+        return self._count_waiting()
 
     def expire(self, *, stage: str = "queue") -> None:
         """Count a text whose deadline passed in one of `EXPIRY_STAGES`."""
