@@ -11,7 +11,8 @@ from diffmask_service.client import Client
 from diffmask_service.errors import InvalidInput
 from tests.support.monitoring import DASHBOARDS, filled, panel_queries, rules
 from tests.support.process import running_server
-from tests.support.prometheus import Prometheus, running_prometheus, wait_until
+from tests.support.prometheus import Prometheus, running_prometheus
+from tests.support.waiting import wait_until
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "sst2-minilm"
 MODEL = "sst2-minilm"

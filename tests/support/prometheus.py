@@ -4,11 +4,10 @@ import json
 import math
 import re
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ import yaml
 
 from tests.support.monitoring import CONFIGURATION, RULES
 from tests.support.programs import program
+from tests.support.waiting import wait_until
 
 _LISTENS = re.compile(r'msg="Listening on" address=(\S+)')
 # No measurement: what has not come by then does not come.
-_PATIENCE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +85,3 @@ def running_prometheus(directory: Path, metrics_url: str) -> Iterator[Prometheus
     finally:
         process.terminate()
         process.wait()
-
-
-def wait_until(condition: Callable[[], bool], what: object) -> None:
-    """Ask again and again until something is so; `what` is told when it never is."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)

@@ -1,6 +1,7 @@
 """Every method that a server has, with every kind of token, over a real socket."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from diffmask_service.transport.grpc.server import (
     bind,
     build_server,
 )
+from tests.support.waiting import wait_until
 
 INFERENCE, ADMIN = "inference-token-0123456789", "admin-token-0123456789"
 EXPLAINER = [f"/{SERVICE.full_name}/{method.name}" for method in SERVICE.methods]
@@ -167,8 +169,11 @@ async def test_a_refusal_is_counted_with_its_status(
         "grpc_method": "ExplainStream",
         "grpc_code": NOBODY,
     }
-    value = telemetry.registry.get_sample_value("grpc_server_handled_total", labels)
-    assert value == 1
+    count = functools.partial(
+        telemetry.registry.get_sample_value, "grpc_server_handled_total", labels
+    )
+    # The caller may hear of it a moment before the server has counted.
+    await asyncio.to_thread(wait_until, lambda: count() == 1, "the refusal's count")
 
 
 async def test_control_is_closed_without_admin_tokens(
