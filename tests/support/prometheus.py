@@ -20,7 +20,6 @@ from tests.support.programs import program
 from tests.support.waiting import wait_until
 
 _LISTENS = re.compile(r'msg="Listening on" address=(\S+)')
-# No measurement: what has not come by then does not come.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+# No measurement: what has not come by then does not come.
 _PATIENCE_SECONDS = 300.0
 
 
