@@ -67,6 +67,7 @@ _WORDS = [
     "acting",
 ]
 _TEXTS_IN_PROGRESS = 64
+_DEADLINE_SECONDS = 3600.0
 
 
 def main() -> None:
@@ -78,18 +79,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.engine == "ray":
-            figures = _compare_with_ray(folder, arguments)
+            figures = _shown(_compare_with_ray(folder, arguments))
         else:
-            figures = asyncio.run(_compare_costs(folder, arguments))
-            figures |= _compare_memory(folder, arguments)
-    for label, value in figures.items():
-        print(f"{label}: {value:.4g}")
+            figures = _shown(asyncio.run(_compare_costs(folder, arguments)))
+            figures |= _shown(_compare_memory(folder, arguments))
     store(f"audit_{arguments.engine}", figures, arguments=arguments)
+
+
+def _shown(figures: dict[str, float]) -> dict[str, float]:
+    for label, value in figures.items():
+        print(f"{label}: {value:.4g}", flush=True)
+    return figures
 
 
 async def _compare_costs(
     folder: Path, arguments: argparse.Namespace
-) -> Mapping[str, float]:
+) -> dict[str, float]:
     path = write_texts(folder / "texts.csv", rows=arguments.rows)
     source = open_source(path, Columns())
     texts = [row.input for row in source.rows() if row.input is not None]
@@ -128,9 +133,12 @@ def _ratio(upper: Sequence[float], lower: Sequence[float]) -> float:
 
 async def _predict(engine: Engine, texts: Sequence[TextInput]) -> None:
     options = ExplainOptions(gates=frozenset(), truncate=True)
+    deadline = time.monotonic() + _DEADLINE_SECONDS
     for start in range(0, len(texts), _TEXTS_IN_PROGRESS):
         group = texts[start : start + _TEXTS_IN_PROGRESS]
-        await gather_or_cancel([engine.explain([text], options) for text in group])
+        await gather_or_cancel(
+            [engine.explain([text], options, deadline=deadline) for text in group]
+        )
 
 
 async def _explain(answering: Answering, texts: Sequence[TextInput]) -> None:
@@ -145,7 +153,7 @@ async def _audit(path: Path, maker: PartMaker) -> None:
         await run_audit(source, maker, Path(folder), settings)
 
 
-def _compare_memory(folder: Path, arguments: argparse.Namespace) -> Mapping[str, float]:
+def _compare_memory(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     peaks = {}
     for rows in (arguments.few_rows, arguments.many_rows):
         path = write_texts(folder / f"{rows}.csv", rows=rows)
@@ -190,9 +198,7 @@ class _OneAnswer:
                 yield answer
 
 
-def _compare_with_ray(
-    folder: Path, arguments: argparse.Namespace
-) -> Mapping[str, float]:
+def _compare_with_ray(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     path = write_texts(folder / "texts.csv", rows=arguments.rows)
     source, settings = open_source(path, Columns()), AuditSettings(rows_per_part=50)
     engine = open_engine(arguments.bundle, limits=audit_limits(1))

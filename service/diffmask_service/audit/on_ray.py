@@ -6,10 +6,13 @@ files on all machines, which is checked. Ray Data's own readers would number and
 rows in other ways than the audit does.
 
 The bytes of a part depend on the bundle and its rows alone, so it does not matter who
-made it, or how often: a worker that dies is replaced, and its part is made again.
+made it, or how often: a worker that dies is replaced, and its part is made again. Kinds
+of processors and releases of ONNX Runtime round differently, so a worker whose machine
+gives other bits than the one that asks is refused.
 """
 
 import asyncio
+import hashlib
 import itertools
 import logging
 import os
@@ -23,11 +26,14 @@ import pyarrow as pa
 
 from diffmask_service.audit.answering import BundleAnswers, audit_limits
 from diffmask_service.audit.parts import AuditSettings, EncodedPart, answer, encode
-from diffmask_service.audit.rows import Row
+from diffmask_service.audit.rows import Row as InputRow
 from diffmask_service.audit.source import Source
 from diffmask_service.bundle import Bundle
-from diffmask_service.core.values import ModelDescription
+from diffmask_service.core.values import ModelDescription, TextInput
 from diffmask_service.engine import Engine
+from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.loading import Loaded, load
+from diffmask_service.engine.selftest import FETCHES
 from diffmask_service.errors import DiffMaskError, InvalidInput, StartError
 
 _MADE = pa.schema(
@@ -60,10 +66,9 @@ class PartsOnRay:
         self._bundle = bundle
         self._precision = precision
         self._num_workers = num_workers
-        # Here first, so that what is wrong with it is told before a cluster is asked.
-        engine = Engine.open(bundle, precision=precision, limits=audit_limits(1))
-        self._model = engine.description
-        engine.close()
+        loaded = load(bundle, precision=precision)
+        self._model = loaded.description
+        self._bits = digest_of_bits(bundle, loaded)
 
     @property
     def model(self) -> ModelDescription:
@@ -111,6 +116,7 @@ class PartsOnRay:
             # In a list Ray passes it as it is, for each worker to fetch when it starts.
             "bundle": [bundle],
             "precision": self._precision,
+            "bits": self._bits,
             "source": source,
             "settings": settings,
         }
@@ -142,18 +148,19 @@ class _Worker:
         *,
         bundle: Sequence[Any],
         precision: str | None,
+        bits: str,
         source: Source,
         settings: AuditSettings,
     ) -> None:
-        ray = _import_ray()
+        opened: Bundle = _import_ray().get(bundle[0])
+        found = digest_of_bits(opened, load(opened, precision=precision))
+        self._gives_other_bits = found != bits
         self._source = source
         self._settings = settings
-        self._engine = Engine.open(
-            ray.get(bundle[0]), precision=precision, limits=audit_limits(1)
-        )
+        self._engine = Engine.open(opened, precision=precision, limits=audit_limits(1))
         self._answering = BundleAnswers(self._engine, truncate=settings.truncate)
         self._runner = asyncio.Runner()
-        self._rows: Iterator[Row] = iter(())
+        self._rows: Iterator[InputRow] = iter(())
         self._next_row: int | None = None
 
     def __call__(self, numbers: pa.Table) -> pa.Table:
@@ -176,11 +183,17 @@ class _Worker:
         }
 
     async def _answer(self, number: int) -> EncodedPart:
+        if self._gives_other_bits:
+            raise InvalidInput(
+                "a machine of the Ray cluster gives other bits than this one, as kinds"
+                " of processors and releases of ONNX Runtime do; start the audit on a"
+                " machine like the workers', and let those be alike"
+            )
         rows = self._take(number * self._settings.rows_per_part)
         audited = await answer(rows, self._answering, self._settings)
         return encode(audited, self._answering.model, self._settings)
 
-    def _take(self, start: int) -> list[Row]:
+    def _take(self, start: int) -> list[InputRow]:
         # Parts come to a worker in order, but for one that another worker died over.
         if self._next_row is None:
             self._source.check_content()
@@ -192,6 +205,27 @@ class _Worker:
         )
         self._next_row = end
         return taken
+
+
+def digest_of_bits(bundle: Bundle, loaded: Loaded) -> str:
+    """Return the sha256 of what a graph gives for the bundle's own texts, hex.
+
+    Args:
+        bundle: The bundle.
+        loaded: One of its graphs.
+    """
+    whole = hashlib.sha256()
+    for case in bundle.selftest.cases:
+        text = TextInput(text=case.text, text_pair=case.text_pair)
+        tokenized = loaded.tokenizer.tokenize(text, truncate=True, where="selftest")
+        row = Row(
+            input_ids=tokenized.input_ids, token_type_ids=tokenized.token_type_ids
+        )
+        outputs = loaded.session.run([row], fetches=FETCHES)
+        for values in (outputs.logits, outputs.input_gates, outputs.hidden_gates):
+            if values is not None:
+                whole.update(values.tobytes())
+    return whole.hexdigest()
 
 
 @contextmanager
@@ -245,7 +279,10 @@ def _join(ray: Any, address: str | None, num_workers: int | None) -> None:
         else:
             cores = num_workers or len(os.sched_getaffinity(0))
             ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    # Ray raises `Exception` itself where a cluster takes too long to start.
+    except Exception as error:
+        # What it started in vain would outlive the process.
+        ray.shutdown()
         raise StartError(
             f"--ray-address: no Ray cluster answers at {address or 'this machine'}"
             f" ({error})"

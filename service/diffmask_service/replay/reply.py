@@ -81,6 +81,8 @@ def _parse(content: bytes, *, name: str) -> RecordedReply:
             f"{name}: is of format {document.format}, not {FORMAT}; replay it with the"
             " release that wrote it"
         )
+    if not texts:
+        raise InvalidInput(f"{name}: holds no explanation")
     return RecordedReply(
         model=document.model,
         options=document.options,

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from diffmask_service.audit import AuditSettings, Columns, open_source, run_audit
-from diffmask_service.audit.on_ray import PartsOnRay, joined_cluster
-from diffmask_service.bundle import read_bundle
+from diffmask_service.audit.on_ray import PartsOnRay, digest_of_bits, joined_cluster
+from diffmask_service.bundle import Bundle, read_bundle
 from diffmask_service.cli import main
+from diffmask_service.engine.loading import load
 from diffmask_service.errors import InvalidInput
 from tests.support.audits import contents, random_texts, write_csv
+from tests.support.tiny import write_tiny_pair_bundle
 
 # Those of packages that a cluster's client brings.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -132,3 +134,34 @@ def test_a_worker_refuses_another_input(source: Path) -> None:
     source.unlink()
     with pytest.raises(InvalidInput, match="cannot be read by a worker"):
         opened.check_content()
+
+
+def test_the_digest_of_bits_tells_graphs_apart(
+    tiny_directory: Path, tmp_path: Path
+) -> None:
+    tiny, other = read_bundle(tiny_directory), write_tiny_pair_bundle(tmp_path / "pair")
+
+    def bits(bundle: Bundle) -> str:
+        return digest_of_bits(bundle, load(bundle, precision=None))
+
+    assert bits(tiny) == bits(tiny)
+    assert bits(tiny) != bits(other)
+
+
+def test_a_worker_that_gives_other_bits_ends_the_audit(
+    cluster: int, source: Path, tiny_directory: Path, tmp_path: Path
+) -> None:
+    class ElsewherePartsOnRay(PartsOnRay):
+        """As if this process ran on another kind of machine."""
+
+        def __init__(self, bundle: Bundle) -> None:
+            super().__init__(bundle, precision=None, num_workers=cluster)
+            self._bits = "0" * 64
+
+    maker = ElsewherePartsOnRay(read_bundle(tiny_directory))
+    opened = open_source(source, Columns())
+    folder = tmp_path / "audit"
+    settings = AuditSettings(rows_per_part=100)
+    with pytest.raises(InvalidInput, match="gives other bits than this one"):
+        asyncio.run(run_audit(opened, maker, folder, settings))
+    assert not contents(folder / "parts")

@@ -242,9 +242,20 @@ def test_hashed_texts_cannot_be_replayed(
     assert "replay an audit without --hash-texts" in capsys.readouterr().err
 
 
+EMPTY = {
+    "format": 1,
+    "model": {"id": "tiny", "version": "3", "digest": "", "precision": "fp32"},
+    "options": {},
+    "states": [],
+    "explanations": [],
+}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
+        ("reply.json", json.dumps(EMPTY).encode(), "holds no explanation"),
+        ("reply.json", json.dumps({**EMPTY, "format": 2}).encode(), "is of format 2"),
         ("reply.json", b"{}", "is not what `diffmask explain --json` writes"),
         ("reply.json", b"\xff\xfe", "is not what `diffmask explain --json` writes"),
         ("part.parquet", b"PAR1", "cannot be read"),
