@@ -4,6 +4,7 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,14 @@ from rich.text import Text
 from diffmask_service.cli.arguments import count, seconds
 from diffmask_service.cli.connection import add_security, add_server, connect_async
 from diffmask_service.cli.output import say
+from diffmask_service.cli.report import add_options as add_report_options
+from diffmask_service.cli.report import draw, require_tables
 from diffmask_service.engine.limits import count_cores
-from diffmask_service.errors import InvalidInput, StartError
+from diffmask_service.errors import InvalidInput
 
 if TYPE_CHECKING:
     from diffmask_service.audit import Answering, AuditSettings, Source
+    from diffmask_service.audit.report import Removing
 
 _MAX_ROWS_PER_PART = 100_000
 
@@ -35,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     parser.description = (
         "Explain every text of a file, check each explanation against the model, and"
-        " write tables and figures. Run the same command again to go on where it ended."
+        " write tables, figures and report.html. The tables hold every text, and the"
+        " report the texts that are explained worst (--hash-texts, --no-texts). Run the"
+        " same command again to go on where it ended."
     )
     parser.add_argument(
         "input",
@@ -54,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_columns(parser)
     _add_places(parser)
     _add_options(parser)
+    _add_report(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,19 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidInput(
             "--precision: goes with --bundle; a server has chosen its own"
         )
-    _require_tables()
+    require_tables()
     say(f"wrote {asyncio.run(_audit(arguments))}")
+    say(f"wrote {draw(arguments.output, arguments)}")
     return 0
-
-
-def _require_tables() -> None:
-    try:
-        import pyarrow  # noqa: F401, PLC0415
-    except ModuleNotFoundError as error:
-        raise StartError(
-            "an audit reads and writes tables with pyarrow, which is not installed;"
-            " install diffmask-service[audit]"
-        ) from error
 
 
 async def _audit(arguments: argparse.Namespace) -> Path:
@@ -88,6 +86,10 @@ async def _audit(arguments: argparse.Namespace) -> Path:
         Columns,
         open_source,
         run_audit,
+    )
+    from diffmask_service.audit.report import (  # noqa: PLC0415
+        find_shortcuts,
+        open_audit,
     )
 
     source = open_source(
@@ -107,22 +109,41 @@ async def _audit(arguments: argparse.Namespace) -> Path:
         keep_errors=arguments.on_error == "row",
         rows_per_part=arguments.rows_per_part,
     )
-    async with _answering(arguments, settings) as answering:
+    async with _asked(arguments, settings) as asked:
         with _progress(source) as on_row:
-            return await run_audit(
-                source, answering, arguments.output, settings, on_row=on_row
+            written = await run_audit(
+                source, asked.answering, arguments.output, settings, on_row=on_row
             )
+        if not settings.hash_texts:
+            await find_shortcuts(
+                open_audit(arguments.output),
+                asked.removing,
+                num_words=arguments.shortcut_words,
+            )
+        return written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One model, the way that an audit asks it, and the way that its report does."""
+
+    answering: "Answering"
+    removing: "Removing"
 
 
 @asynccontextmanager
-async def _answering(
+async def _asked(
     arguments: argparse.Namespace, settings: "AuditSettings"
-) -> "AsyncIterator[Answering]":
+) -> AsyncIterator[_Asked]:
     from diffmask_service.app import open_engine  # noqa: PLC0415
     from diffmask_service.audit import (  # noqa: PLC0415
         BundleAnswers,
         ServerAnswers,
         audit_limits,
+    )
+    from diffmask_service.audit.report import (  # noqa: PLC0415
+        BundleRemoving,
+        ServerRemoving,
     )
 
     if arguments.bundle is not None:
@@ -132,15 +153,21 @@ async def _answering(
             limits=audit_limits(arguments.workers or count_cores()),
         )
         try:
-            yield BundleAnswers(engine, truncate=settings.truncate)
+            yield _Asked(
+                answering=BundleAnswers(engine, truncate=settings.truncate),
+                removing=BundleRemoving(engine),
+            )
         finally:
             engine.close()
         return
     client = connect_async(arguments, timeout_seconds=arguments.timeout_seconds)
     async with client:
         model = await client.get_model(arguments.model, arguments.version)
-        yield ServerAnswers(
-            client, model, name=arguments.model, truncate=settings.truncate
+        yield _Asked(
+            answering=ServerAnswers(
+                client, model, name=arguments.model, truncate=settings.truncate
+            ),
+            removing=ServerRemoving(client, model.identity, name=arguments.model),
         )
 
 
@@ -180,7 +207,11 @@ def _add_columns(parser: argparse.ArgumentParser) -> None:
         ("pair", "The second text of a pair, or the context."),
         ("label", "The true label, by name or index, for accuracy."),
         ("slice", "What parts the texts into groups that are reported apart."),
-        ("rationale", "Copied to the results."),
+        (
+            "rationale",
+            "What people marked, for the report: character ranges, 0 or 1 a word, or"
+            " phrases.",
+        ),
         ("id", "What a row is known by; its number where none is named."),
     ):
         group.add_argument(f"--{name}-column", metavar="NAME", help=f"{meaning} [none]")
@@ -263,3 +294,20 @@ def _rows_per_part(text: str) -> int:
     if value > _MAX_ROWS_PER_PART:
         raise argparse.ArgumentTypeError(f"{text} is more than {_MAX_ROWS_PER_PART}")
     return value
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("report")
+    group.add_argument(
+        "--shortcut-words",
+        metavar="COUNT",
+        type=_num_words,
+        default=30,
+        help="Words that are tested for being shortcuts at the end, with at most 40"
+        " runs of the model each; 0 for none. [%(default)s]",
+    )
+    add_report_options(parser)
+
+
+def _num_words(text: str) -> int:
+    return 0 if text == "0" else count(text)
