@@ -36,6 +36,7 @@ class Tab:
         requests: Addresses that it asked for.
         complaints: What it wrote to the console, and its uncaught errors.
         load_seconds: From the navigation to its load event.
+        busy_seconds: Processor time of the page's main thread until then.
     """
 
     _browser: "_Browser"
@@ -43,6 +44,7 @@ class Tab:
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     load_seconds: float = 0.0
+    busy_seconds: float = 0.0
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression in the page."""
@@ -59,11 +61,16 @@ class Tab:
         browser = self._browser
         for domain in ("Network", "Runtime", "Log", "Page"):
             browser.call(f"{domain}.enable", session=self._session)
+        clock = {"timeDomain": "threadTicks"}
+        browser.call("Performance.enable", clock, session=self._session)
         began = time.perf_counter()
         address = {"url": path.resolve().as_uri()}
         browser.call("Page.navigate", address, session=self._session)
         browser.wait_for("Page.loadEventFired")
         self.load_seconds = time.perf_counter() - began
+        found = browser.call("Performance.getMetrics", session=self._session)
+        by_name = {each["name"]: each["value"] for each in found["metrics"]}
+        self.busy_seconds = by_name["TaskDuration"]
 
     def look(self) -> None:
         """Gather what the page has asked for and complained of so far."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,10 +18,14 @@ from diffmask_service.audit.report import (
 )
 from diffmask_service.cli import main
 from tests.service.render.test_page import HOSTILE, read
-from tests.support.audits import read_parts
+from tests.support.audits import random_texts, read_parts, write_csv
 from tests.support.chromium import opened
 from tests.support.explained import audit_tiny, multiply
-from tests.support.tiny import write_tiny_bundle
+from tests.support.tiny import (
+    write_tiny_bundle,
+    write_tiny_pair_bundle,
+    write_tiny_span_bundle,
+)
 
 HEADINGS = [
     "Do the explanations hold?",
@@ -168,3 +173,18 @@ def test_without_a_tagger_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None
     nltk = pytest.importorskip("nltk")
     monkeypatch.setattr(nltk.data, "path", [])
     assert find_tagger() is None
+
+
+@pytest.mark.parametrize("write", [write_tiny_span_bundle, write_tiny_pair_bundle])
+def test_pairs_and_questions_have_a_report(
+    write: Callable[[Path], object], tmp_path: Path
+) -> None:
+    write(tmp_path / "bundle")
+    rows = [[first, "a funny movie"] for first in random_texts(12)]
+    source = write_csv(tmp_path / "pairs.csv", [["text", "context"], *rows])
+    folder = tmp_path / "audit"
+    place = ["--bundle", str(tmp_path / "bundle"), "--output", str(folder)]
+    columns = ["--pair-column", "context", "--truncate"]
+    assert main(["audit", str(source), *place, *columns]) == 0
+    texts = read((folder / "report.html").read_text()).texts
+    assert {"first text", "second text", "special tokens"} <= set(texts)
