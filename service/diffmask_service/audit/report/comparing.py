@@ -19,6 +19,8 @@ from diffmask_service.audit.summary import true_label
 from diffmask_service.errors import InvalidInput
 
 _NUM_EXAMPLES = 10
+# Texts that correlate more are no example of a difference.
+_MOSTLY_ALIKE = 0.95
 _MUST_MATCH = {
     "input_sha256": "the input",
     "columns": "the columns",
@@ -102,6 +104,8 @@ def compare(ours: Audit, theirs: Audit) -> Comparison:
         if found is None:
             continue
         correlation.add(found)
+        if found > _MOSTLY_ALIKE:
+            continue
         example = Example(ours=pair[0], theirs=pair[1], correlation=found)
         heapq.heappush(examples, (-found, -pair[0].row, example))
         if len(examples) > _NUM_EXAMPLES:
