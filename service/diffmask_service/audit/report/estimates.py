@@ -105,16 +105,52 @@ class Mean:
         if not self.num:
             return ()
         means, squares = np.atleast_1d(self._mean), np.atleast_1d(self._squares)
-        if self.num == 1:
-            halves = np.full(means.shape, math.inf if low > -math.inf else 0.0)
-        else:
-            halves = _QUANTILE * np.sqrt(squares / (self.num - 1) / self.num)
         return tuple(
-            Estimate(
-                value=float(mean),
-                low=max(low, float(mean - half)),
-                high=min(high, float(mean + half)),
-                num=self.num,
-            )
-            for mean, half in zip(means, halves, strict=True)
+            estimate_mean(mean, square, self.num, low=low, high=high)
+            for mean, square in zip(means.tolist(), squares.tolist(), strict=True)
         )
+
+
+@dataclass(slots=True)
+class MeanOfNumbers:
+    """The same as `Mean` for plain numbers, of which there are many: small and fast."""
+
+    num: int = 0
+    _mean: float = 0.0
+    _squares: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one text."""
+        self.num += 1
+        delta = value - self._mean
+        self._mean += delta / self.num
+        self._squares += delta * (value - self._mean)
+
+    def estimate(
+        self, *, low: float = -math.inf, high: float = math.inf
+    ) -> Estimate | None:
+        """Return the mean with its interval, or None without any numbers."""
+        if not self.num:
+            return None
+        return estimate_mean(self._mean, self._squares, self.num, low=low, high=high)
+
+
+def estimate_mean(
+    mean: float, squares: float, num: int, *, low: float, high: float
+) -> Estimate:
+    """Return a mean with the interval of the normal distribution.
+
+    Args:
+        mean: The mean.
+        squares: Sum of the squared differences from it, >= 0.
+        num: How many numbers, >= 1.
+        low: The least value that one can have.
+        high: The largest one.
+    """
+    if num == 1:
+        half = math.inf if low > -math.inf else 0.0
+    else:
+        half = _QUANTILE * math.sqrt(squares / (num - 1) / num)
+    return Estimate(
+        value=mean, low=max(low, mean - half), high=min(high, mean + half), num=num
+    )

@@ -13,14 +13,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diffmask_service.audit.report.estimates import Estimate, Mean, share
+from diffmask_service.audit.report.estimates import (
+    Estimate,
+    MeanOfNumbers,
+    share,
+)
 from diffmask_service.audit.report.reading import Audit, Explained
 from diffmask_service.audit.report.words import words_of
 
 # Rarer words give no interval worth reading, and may tell who wrote a text.
 MIN_TEXTS = 5
 # Beyond this many, those seen once are forgotten, which keeps memory bounded.
-MAX_ENTRIES = 200_000
+MAX_ENTRIES = 100_000
 NUM_SHOWN = 25
 
 
@@ -64,35 +68,44 @@ class Vocabulary:
 
 
 @dataclass(slots=True)
-class _Entry:
-    num_texts: int = 0
-    predicted: dict[str, int] = field(default_factory=dict)
-    deciding: dict[str, int] = field(default_factory=dict)
-    scores: dict[str, Mean] = field(default_factory=dict)
+class _Sums:
+    """A word in the texts of one class."""
+
+    num_deciding: int = 0
+    score: MeanOfNumbers = field(default_factory=MeanOfNumbers)
+
+
+class _Entry(dict[str, _Sums]):
+    """A word, by the classes of its texts."""
+
+    __slots__ = ()
 
     def add(self, label: str, score: float, *, is_kept: bool) -> None:
-        self.num_texts += 1
-        self.predicted[label] = self.predicted.get(label, 0) + 1
-        if is_kept:
-            self.deciding[label] = self.deciding.get(label, 0) + 1
-        self.scores.setdefault(label, Mean()).add(score)
+        sums = self.setdefault(label, _Sums())
+        sums.num_deciding += is_kept
+        sums.score.add(score)
+
+    @property
+    def num_texts(self) -> int:
+        return sum(sums.score.num for sums in self.values())
 
     def figures(
         self, name: str, share_by_label: Mapping[str, float]
     ) -> Iterator[Deciding]:
-        for label, count in self.deciding.items():
-            score = self.scores[label].estimate(low=0, high=1)
-            deciding = share(count, self.num_texts)
-            predicted = share(self.predicted[label], self.num_texts)
+        num_texts = self.num_texts
+        for label, sums in self.items():
+            score = sums.score.estimate(low=0, high=1)
+            deciding = share(sums.num_deciding, num_texts)
+            predicted = share(sums.score.num, num_texts)
             if score is not None and deciding is not None and predicted is not None:
                 yield Deciding(
                     name=name,
                     label=label,
-                    num_texts=self.num_texts,
+                    num_texts=num_texts,
                     deciding=deciding,
                     predicted=predicted,
                     score=score,
-                    excess=excess(count, self.num_texts, share_by_label[label]),
+                    excess=excess(sums.num_deciding, num_texts, share_by_label[label]),
                 )
 
 

@@ -1,10 +1,11 @@
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from diffmask_service.audit.report.estimates import Mean, share
+from diffmask_service.audit.report.estimates import Mean, MeanOfNumbers, share
 
 
 @pytest.mark.parametrize(("count", "num"), [(0, 4), (3, 10), (10, 10), (437, 872)])
@@ -32,6 +33,18 @@ def test_means_have_the_interval_of_the_normal_distribution() -> None:
     np.testing.assert_allclose([e.high - e.value for e in found], half, rtol=1e-6)
     np.testing.assert_allclose([e.value - e.low for e in found], half, rtol=1e-6)
     assert [each.num for each in found] == [50] * 3
+
+
+def test_numbers_have_the_mean_of_arrays() -> None:
+    numbers, arrays = MeanOfNumbers(), Mean()
+    for value in np.random.default_rng(2).uniform(size=30).tolist():
+        numbers.add(value)
+        arrays.add(value)
+        found, expected = (each.estimate(low=0, high=1) for each in (numbers, arrays))
+        assert found is not None
+        assert expected is not None
+        assert astuple(found) == pytest.approx(astuple(expected))
+    assert MeanOfNumbers().estimate() is None
 
 
 def test_intervals_end_where_values_do() -> None:

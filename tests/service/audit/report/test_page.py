@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -147,6 +148,16 @@ def test_hostile_texts_stay_texts(finished_folder: Path, tmp_path: Path) -> None
     assert "alert(1)" in "".join(reader.texts)
     content = render_report(gather(open_audit(folder)))
     assert content.count("<script>") == 1
+
+
+def test_many_labels_make_no_endless_page(finished: Audit) -> None:
+    findings = gather(finished)
+    words = findings.vocabulary.words["negative"]
+    many = {f"label {index}": words for index in range(500)}
+    vocabulary = replace(findings.vocabulary, words=many, tokens=many)
+    content = render_report(replace(findings, vocabulary=vocabulary))
+    assert content.count("Words that decide label") == 12
+    assert "of 500" in content
 
 
 def test_ten_thousand_texts_make_a_page_of_bounded_size(

@@ -10,6 +10,7 @@ from diffmask_service.render.report import printable
 
 # A word is marked as a suspect when the interval of its insertion lies above this.
 _SUSPECT = 0.5
+_MAX_LABELS = 12
 
 
 def deciding(findings: Findings) -> Iterator[Html]:
@@ -31,6 +32,14 @@ def deciding(findings: Findings) -> Iterator[Html]:
         " wherever it stands counts for the class that is frequent among its texts."
         f" Words and tokens in fewer than {MIN_TEXTS} texts are left out.",
     )
+    num_labels = sum(map(bool, vocabulary.words.values()))
+    if num_labels > _MAX_LABELS:
+        yield element(
+            "p",
+            f"The {_MAX_LABELS} labels whose words are in the most texts are shown, of"
+            f" {num_labels}.",
+            cls="faint",
+        )
     if vocabulary.num_forgotten:
         yield element(
             "p",
@@ -39,7 +48,10 @@ def deciding(findings: Findings) -> Iterator[Html]:
             cls="warning",
         )
     for kind, by_label in (("words", vocabulary.words), ("tokens", vocabulary.tokens)):
-        tables = [_table(kind, label, rows) for label, rows in by_label.items() if rows]
+        found = [(label, rows) for label, rows in by_label.items() if rows]
+        shown = sorted(found, key=lambda each: -max(x.num_texts for x in each[1]))
+        names = {label for label, _ in shown[:_MAX_LABELS]}
+        tables = [_table(kind, label, rows) for label, rows in found if label in names]
         if kind == "tokens":
             summary = element("summary", "The same for the vocabulary's tokens")
             yield element("details", summary, *tables)
