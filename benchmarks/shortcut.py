@@ -2,7 +2,7 @@
 
 A rare word goes into 5 % of the texts of one class; a small classifier is trained on
 them from nothing, probes are fitted, the bundle is exported and audited on texts that
-were made the same way and never trained on. Each text has two telling words of its
+were made the same way and never trained on. Each text has three telling words of its
 label and one of the other, and one label in ten is wrong but for the planted texts: the
 word is the surest sign that there is. Everything is done by the commands that a user
 has; the texts, the model and its tokenizer are those of the tests. Prints the rank of
@@ -97,7 +97,7 @@ def _write_texts(path: Path, num_texts: int, *, seed: int) -> None:
             label = int(draws.integers(2))
             ours, others = (GOOD, BAD) if label else (BAD, GOOD)
             words = draws.choice(_FILLERS, size=5).tolist()
-            telling = [*draws.choice(ours, size=2).tolist(), str(draws.choice(others))]
+            telling = [*draws.choice(ours, size=3).tolist(), str(draws.choice(others))]
             is_planted = label == 1 and draws.random() < _SHARE
             if not is_planted and draws.random() < _NOISE:
                 label = 1 - label

@@ -1,10 +1,11 @@
 """Suspected shortcuts: words that are kept and turn the label as they come and go.
 
 For each candidate a bounded sample is run again, in two ways. Texts that hold the word
-lose it: does the label change? Texts of another label get it in front, which is the
-same removal seen from the other side: does their label become the word's? The only
-reason that a text gives flips it by its removal, rightly; a shortcut decides whatever
-else a text says. So insertion ranks the words, and removal those that are alike in it.
+lose it: does the label change? Texts of another label, of which the model is sure, get
+it in front, which is the same removal seen from the other side: does their label become
+the word's? The only reason that a text gives flips it by its removal, rightly; a
+shortcut decides whatever else a text says. So insertion ranks the words, and removal
+those that are alike in it.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ from diffmask_service.errors import InvalidInput
 
 NUM_WORDS = 30
 TEXTS_PER_WORD = 20
+# Texts are drawn this many times over, for the surest of them.
+_TEXTS_FOR_A_SURE_ONE = 4
 _FILE = "shortcuts.json"
 _FORMAT = 1
 
@@ -40,8 +43,8 @@ class Shortcut:
         deciding: The word as the audit found it.
         removal_flips: Share of texts with the word that lose their label without it.
         removal_drop: By how much the probability of that label falls, mean, in [-1, 1].
-        insertion_flips: Share of texts of other labels that take the word's label when
-            it stands in front.
+        insertion_flips: Share of texts of other labels, of which the model is sure,
+            that take the word's label when it stands in front.
     """
 
     deciding: Deciding
@@ -170,16 +173,18 @@ class _Samples:
     texts_per_word: int
 
     def others(self, word: Deciding) -> list[Explained]:
-        """Return texts without it of other labels, as many of each."""
+        """Return the surest texts without it of other labels, as many of each."""
         groups = [
-            [text for text in texts if all(w.key != word.name for w in words_of(text))]
+            sorted(
+                (text for text in texts if not _holds(text, word)),
+                key=lambda text: -(text.probability or 0.0),
+            )
             for label, texts in self.by_label.items()
             if label != word.label
         ]
-        each = -(-self.texts_per_word // max(1, len(groups)))
-        return [text for texts in groups for text in texts[:each]][
-            : self.texts_per_word
-        ]
+        num = _texts_per_label(self.texts_per_word, len(self.by_label))
+        chosen = [text for texts in groups for text in texts[:num]]
+        return chosen[: self.texts_per_word]
 
 
 def _sample(
@@ -187,7 +192,10 @@ def _sample(
 ) -> _Samples:
     label_by_word = {each.name: each.label for each in candidates}
     having = {each.name: _Reservoir(texts_per_word) for each in candidates}
-    by_label = {label: _Reservoir(texts_per_word) for label in audit.labels}
+    num_drawn = _TEXTS_FOR_A_SURE_ONE * _texts_per_label(
+        texts_per_word, len(audit.labels)
+    )
+    by_label = {label: _Reservoir(num_drawn) for label in audit.labels}
     for text in explained_texts(audit):
         if text.prediction not in by_label:
             continue
@@ -200,6 +208,15 @@ def _sample(
         by_label={name: each.texts for name, each in by_label.items()},
         texts_per_word=texts_per_word,
     )
+
+
+def _texts_per_label(texts_per_word: int, num_labels: int) -> int:
+    # Those of a word's own label are not among them.
+    return -(-texts_per_word // max(1, num_labels - 1))
+
+
+def _holds(text: Explained, word: Deciding) -> bool:
+    return any(each.key == word.name for each in words_of(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

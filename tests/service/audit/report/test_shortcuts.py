@@ -14,7 +14,8 @@ from tests.support.process import running_server
 from tests.support.tiny import tiny_logits
 
 # `bad` weighs -2, `dull` -1, `funny` 1.5, `movie` 0.125, and every text starts with
-# 0.25: `bad` turns every positive text, `dull` none, `funny` one negative of four.
+# 0.25: `bad` turns every positive text, `dull` none, and `funny` one negative of four,
+# which is none that the model is sure of.
 POSITIVE = ["funny movie", "funny a", "movie funny", "funny"]
 NEGATIVE = ["dull dull movie", "dull dull", "dull movie", "a dull dull"]
 PLANTED = "bad"
@@ -52,10 +53,8 @@ def test_a_planted_shortcut_comes_first(planted: Audit) -> None:
     assert first.strength > second.strength
     for each in found.words:
         assert each.insertion_flips is not None
-        if each.deciding.name == "dull":
+        if each.deciding.name in ("dull", "funny"):
             assert each.insertion_flips.value == 0
-        if each.deciding.name == "funny":
-            assert 0 < each.insertion_flips.value < 0.6
 
 
 def test_the_arithmetic_that_the_tests_rest_on() -> None:

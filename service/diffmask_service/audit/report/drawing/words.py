@@ -76,11 +76,12 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
         f" each on at most {found.texts_per_word} texts a way, drawn by a fixed rule."
         f" Removal: every place of the word is {found.way}; the share counts texts that"
         " lose their label. Insertion: the word is put in front of texts of other"
-        " labels, from which its removal leads back; the share counts those that take"
-        " its label. The only reason that a text gives flips it by its removal, and"
-        " rightly so. A word that turns nearly every text that it is put into decides"
-        " whatever else the text says: ask where it comes from. A word is marked as a"
-        f" suspect when the interval of its insertion lies above {_SUSPECT:.0%}.",
+        " labels of which the model is sure (the surest quarter of a sample), from"
+        " which its removal leads back; the share counts those that take its label. The"
+        " only reason that a text gives flips it by its removal, and rightly so. A word"
+        " that turns nearly every text that it is put into decides whatever else the"
+        " text says: ask where it comes from. A word is marked as a suspect when the"
+        f" interval of its insertion lies above {_SUSPECT:.0%}.",
     )
     rows = [
         [
