@@ -229,6 +229,22 @@ def _differences(found: bytes, identity: Mapping[str, Any]) -> str:
     return "; ".join(told) or "settings of another release"
 
 
+def write_whole(directory: Path, name: str, content: bytes) -> Path:
+    """Write a file of a finished audit at once or not at all, and return where.
+
+    Args:
+        directory: The folder.
+        name: The file's.
+        content: What.
+
+    Raises:
+        InvalidInput: It cannot be written.
+    """
+    with _writing(directory):
+        _write_whole(directory, name, content, staging=directory)
+    return directory / name
+
+
 def _to_json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=1, allow_nan=False).encode() + b"\n"
 

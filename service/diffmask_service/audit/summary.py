@@ -121,7 +121,11 @@ def summarise(parts: Sequence[Path], model: ModelDescription) -> dict[str, Any]:
             counts = tally.num_errors_by_kind
             counts[row["error_kind"]] = counts.get(row["error_kind"], 0) + 1
             continue
-        label = _true_label(row["label"], model)
+        label = (
+            true_label(row["label"], model.labels)
+            if model.task is Task.TEXT_CLASSIFICATION
+            else None
+        )
         keys = [("all", "")]
         if model.task is Task.TEXT_CLASSIFICATION:
             keys.append(("label", row["prediction"]))
@@ -139,6 +143,7 @@ def summarise(parts: Sequence[Path], model: ModelDescription) -> dict[str, Any]:
 
     found = exact_quantiles(lambda: _divergences(parts), _SHARES)
     return {
+        "task": model.task.value,
         "num_rows": tally.num_rows,
         "num_errors": sum(tally.num_errors_by_kind.values()),
         "num_errors_by_kind": dict(sorted(tally.num_errors_by_kind.items())),
@@ -169,12 +174,16 @@ def _divergences(parts: Sequence[Path]) -> Iterator[Float32Array]:
                 yield batch.column(0).drop_null().to_numpy()
 
 
-def _true_label(label: str | None, model: ModelDescription) -> str | None:
-    if label is None or model.task is not Task.TEXT_CLASSIFICATION:
-        return None
-    if label not in model.labels and label.isdecimal():
+def true_label(label: str | None, labels: Sequence[str]) -> str | None:
+    """Return the name of a label that may be written as an index.
+
+    Args:
+        label: As the input has it; None for none.
+        labels: Label names in index order.
+    """
+    if label is not None and label not in labels and label.isdecimal():
         index = int(label)
-        return model.labels[index] if index < len(model.labels) else label
+        return labels[index] if index < len(labels) else label
     return label
 
 

@@ -18,6 +18,7 @@ _SUMMARY_BY_COMMAND = {
     "serve": "Serve bundles over gRPC.",
     "explain": "Predict a text and explain the prediction.",
     "audit": "Explain a data set and check every explanation.",
+    "report": "Draw the report of an audit, or of two side by side.",
     "replay": "Explain again, and compare with what was said before.",
     "inspect": "Show a bundle's card and check the bundle.",
     "healthcheck": "Ask a server whether it takes requests.",

@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,15 @@ from diffmask_service.cli.output import say
 from diffmask_service.cli.places import (
     add_places,
     check_places,
-    open_answering,
+    open_model,
     require_tables,
 )
+from diffmask_service.cli.report import add_options as add_report_options
+from diffmask_service.cli.report import draw
 from diffmask_service.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from diffmask_service.audit import AuditSettings, PartMaker, Source
+    from diffmask_service.audit import Answering, PartMaker, Source
 
 _LOCAL, _RAY = "local", "ray"
 _MAX_ROWS_PER_PART = 100_000
@@ -41,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     parser.description = (
         "Explain every text of a file, check each explanation against the model, and"
-        " write tables and figures. Run the same command again to go on where it ended."
+        " write tables, figures and report.html. The tables hold every text, and the"
+        " report the texts that are explained worst (--hash-texts, --no-texts). Run the"
+        " same command again to go on where it ended."
     )
     parser.add_argument(
         "input",
@@ -60,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_columns(parser)
     add_places(parser)
     _add_options(parser)
+    _add_report(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_engine(arguments)
     require_tables("an audit")
     say(f"wrote {asyncio.run(_audit(arguments))}")
+    say(f"wrote {draw(arguments.output, arguments)}")
     return 0
 
 
@@ -78,6 +84,10 @@ async def _audit(arguments: argparse.Namespace) -> Path:
         Columns,
         open_source,
         run_audit,
+    )
+    from diffmask_service.audit.report import (  # noqa: PLC0415
+        find_shortcuts,
+        open_audit,
     )
 
     source = open_source(
@@ -97,37 +107,44 @@ async def _audit(arguments: argparse.Namespace) -> Path:
         keep_errors=arguments.on_error == "row",
         rows_per_part=arguments.rows_per_part,
     )
-    async with _open_maker(arguments, settings) as maker:
-        with _progress(source) as on_row:
-            return await run_audit(
-                source, maker, arguments.output, settings, on_row=on_row
-            )
-
-
-@asynccontextmanager
-async def _open_maker(
-    arguments: argparse.Namespace, settings: "AuditSettings"
-) -> "AsyncIterator[PartMaker]":
-    from diffmask_service.audit import PartsHere  # noqa: PLC0415
-
-    if arguments.engine == _RAY:
-        from diffmask_service.audit.on_ray import (  # noqa: PLC0415
-            PartsOnRay,
-            joined_cluster,
-        )
-
-        bundle = read_bundle(arguments.bundle)
-        joined = joined_cluster(arguments.ray_address, num_workers=arguments.workers)
-        with joined as num_workers:
-            yield PartsOnRay(
-                bundle, precision=arguments.precision, num_workers=num_workers
-            )
-        return
-    opened = open_answering(
+    opened = open_model(
         arguments, precision=arguments.precision, truncate=settings.truncate
     )
-    async with opened as answering:
+    async with opened as model:
+        with (
+            _open_maker(arguments, model.answering) as maker,
+            _progress(source) as on_row,
+        ):
+            written = await run_audit(
+                source, maker, arguments.output, settings, on_row=on_row
+            )
+        if not settings.hash_texts:
+            await find_shortcuts(
+                open_audit(arguments.output),
+                model.removing,
+                num_words=arguments.shortcut_words,
+            )
+        return written
+
+
+@contextmanager
+def _open_maker(
+    arguments: argparse.Namespace, answering: "Answering"
+) -> Iterator["PartMaker"]:
+    from diffmask_service.audit import PartsHere  # noqa: PLC0415
+
+    if arguments.engine == _LOCAL:
         yield PartsHere(answering)
+        return
+    from diffmask_service.audit.on_ray import (  # noqa: PLC0415
+        PartsOnRay,
+        joined_cluster,
+    )
+
+    bundle = read_bundle(arguments.bundle)
+    joined = joined_cluster(arguments.ray_address, num_workers=arguments.workers)
+    with joined as num_workers:
+        yield PartsOnRay(bundle, precision=arguments.precision, num_workers=num_workers)
 
 
 def _check_engine(arguments: argparse.Namespace) -> None:
@@ -175,7 +192,11 @@ def _add_columns(parser: argparse.ArgumentParser) -> None:
         ("pair", "The second text of a pair, or the context."),
         ("label", "The true label, by name or index, for accuracy."),
         ("slice", "What parts the texts into groups that are reported apart."),
-        ("rationale", "Copied to the results."),
+        (
+            "rationale",
+            "What people marked, for the report: character ranges, 0 or 1 a word, or"
+            " phrases.",
+        ),
         ("id", "What a row is known by; its number where none is named."),
     ):
         group.add_argument(f"--{name}-column", metavar="NAME", help=f"{meaning} [none]")
@@ -234,3 +255,20 @@ def _rows_per_part(text: str) -> int:
     if value > _MAX_ROWS_PER_PART:
         raise argparse.ArgumentTypeError(f"{text} is more than {_MAX_ROWS_PER_PART}")
     return value
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("report")
+    group.add_argument(
+        "--shortcut-words",
+        metavar="COUNT",
+        type=_num_words,
+        default=30,
+        help="Words that are tested for being shortcuts at the end, with at most 40"
+        " runs of the model each; 0 for none. [%(default)s]",
+    )
+    add_report_options(parser)
+
+
+def _num_words(text: str) -> int:
+    return 0 if text == "0" else count(text)

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from diffmask_service.errors import InvalidInput, StartError
 
 if TYPE_CHECKING:
     from diffmask_service.audit import Answering
+    from diffmask_service.audit.report import Removing
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
@@ -93,10 +95,23 @@ def require_tables(what: str) -> None:
         ) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """One model, the way that an audit asks it, and the way that its report does.
+
+    Attributes:
+        answering: Explains texts.
+        removing: Predicts texts without some of their tokens.
+    """
+
+    answering: "Answering"
+    removing: "Removing"
+
+
 @asynccontextmanager
-async def open_answering(
+async def open_model(
     arguments: argparse.Namespace, *, precision: str | None, truncate: bool
-) -> "AsyncIterator[Answering]":
+) -> AsyncIterator[OpenModel]:
     """Open the bundle or the server that was named, for many texts.
 
     Args:
@@ -114,6 +129,10 @@ async def open_answering(
         ServerAnswers,
         audit_limits,
     )
+    from diffmask_service.audit.report import (  # noqa: PLC0415
+        BundleRemoving,
+        ServerRemoving,
+    )
     from diffmask_service.engine.limits import count_cores  # noqa: PLC0415
 
     if arguments.bundle is not None:
@@ -123,11 +142,19 @@ async def open_answering(
             limits=audit_limits(arguments.workers or count_cores()),
         )
         try:
-            yield BundleAnswers(engine, truncate=truncate)
+            yield OpenModel(
+                answering=BundleAnswers(engine, truncate=truncate),
+                removing=BundleRemoving(engine),
+            )
         finally:
             engine.close()
         return
     client = connect_async(arguments, timeout_seconds=arguments.timeout_seconds)
     async with client:
         model = await client.get_model(arguments.model, arguments.version)
-        yield ServerAnswers(client, model, name=arguments.model, truncate=truncate)
+        yield OpenModel(
+            answering=ServerAnswers(
+                client, model, name=arguments.model, truncate=truncate
+            ),
+            removing=ServerRemoving(client, model.identity, name=arguments.model),
+        )

@@ -14,7 +14,7 @@ from diffmask_service.cli.output import say
 from diffmask_service.cli.places import (
     add_places,
     check_places,
-    open_answering,
+    open_model,
     require_tables,
 )
 from diffmask_service.core.values import Explanation, ModelIdentity
@@ -139,10 +139,9 @@ async def _replay_rows(arguments: argparse.Namespace) -> int:
     elif arguments.sample is not None:
         chosen = recorded.sample(arguments.sample, seed=arguments.seed)
     # A text that was not cut before and is now differs, and is told like the rest.
-    opened = open_answering(
-        arguments, precision=recorded.model.precision, truncate=True
-    )
-    async with opened as answering:
+    opened = open_model(arguments, precision=recorded.model.precision, truncate=True)
+    async with opened as model:
+        answering = model.answering
         telling = _Telling(
             recorded.model, answering.model.identity, tolerance=arguments.tolerance
         )

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 from diffmask_service.bundle import Bundle
 from diffmask_service.core.batching import BatchPolicy, PaddedBatches, UnpaddedBatches
+from diffmask_service.core.decoding import Reading
+from diffmask_service.core.predictions import Float32Array, Prediction
 from diffmask_service.core.spelling import texts_of
 from diffmask_service.core.statistics import ModelStatistics
 from diffmask_service.core.values import (
@@ -18,6 +20,7 @@ from diffmask_service.core.values import (
     ModelDescription,
     ModelInput,
     Reply,
+    TextInput,
     TokenizedText,
 )
 from diffmask_service.engine.admission import Admission, Admitted
@@ -32,6 +35,7 @@ from diffmask_service.engine.passes import Answered, Passes
 from diffmask_service.engine.replies import build_reply, explain_answered
 from diffmask_service.engine.tally import Tally
 from diffmask_service.engine.text_work import TextWork
+from diffmask_service.errors import InvalidInput
 from diffmask_service.telemetry import ModelTelemetry, Telemetry, outcome_of
 
 
@@ -213,6 +217,42 @@ class Engine:
                 outcome=outcome, seconds=self._clock() - began, timings=timings
             )
         return reply
+
+    async def predict_kept(
+        self,
+        text: TextInput,
+        keep: Float32Array,
+        *,
+        truncate: bool = False,
+        deadline: float | None = None,
+    ) -> Prediction:
+        """Predict a text from some of its tokens, as a verification does.
+
+        Args:
+            text: The text.
+            keep: `[tokens]` float32, 1 keeps a token and 0 masks it; one for each token
+                that the model reads.
+            truncate: Cut a text over the token limit instead of refusing it.
+            deadline: When the caller gives up, as in `explain`.
+
+        Raises:
+            InvalidInput: The text has another number of tokens.
+            DiffMaskError: As for `explain`.
+        """
+        options = ExplainOptions(gates=frozenset(), truncate=truncate)
+        turn = self._door.turn(deadline=deadline, priority=0)
+        with self._admission.admit([text], options, turn) as admitted:
+            (tokenized,) = self._tokenize([text], truncate=truncate)
+            if keep.shape != tokenized.input_ids.shape:
+                raise InvalidInput(
+                    f"the text has {len(tokenized.input_ids)} tokens, and `keep` has"
+                    f" {len(keep)}"
+                )
+            admitted.settle([tokenized])
+            logits = await self._passes.run_kept(tokenized, keep, turn)
+        return self._decoder.decode(
+            Reading(logits=logits, text=text, tokenized=tokenized)
+        )
 
     async def drain(self, timeout_seconds: float) -> bool:
         """Refuse new requests and wait for those in progress.

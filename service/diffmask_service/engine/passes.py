@@ -132,6 +132,33 @@ class Passes:
             verified=tuple(verified),
         )
 
+    async def run_kept(
+        self, tokenized: TokenizedText, keep: Float32Array, turn: Turn
+    ) -> Float32Array:
+        """Run one text from some of its tokens, as verifying runs do.
+
+        Args:
+            tokenized: Its tokens.
+            keep: `[tokens]` float32, 1 keeps a token and 0 replaces it by the baseline.
+            turn: When its request runs.
+
+        Returns:
+            Its logits, of the shape that `Outputs` names without `batch`.
+
+        Raises:
+            DeadlineError: The deadline passed before it was run.
+            InferenceError: The graph failed.
+            NotReadyError: The engine was closed.
+        """
+        row = Row(
+            input_ids=tokenized.input_ids,
+            token_type_ids=tokenized.token_type_ids,
+            keep=keep,
+        )
+        ran = await self._submit(row, ("logits",), turn)
+        logits: Float32Array = ran.outputs.logits[0]
+        return logits
+
     def _leaves_out(self, selection: Selection, reading: Reading) -> bool:
         condition = selection.options.explain_when
         if condition is None or not selection.explains:

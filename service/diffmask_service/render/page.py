@@ -1,20 +1,14 @@
-"""One web page with everything in it: opens offline, asks nobody for anything.
-
-The content security policy forbids every request and every script, so that even a text
-that slipped through escaping could load or run nothing.
-"""
-
-from importlib import resources
+"""Explanations as one web page."""
 
 from diffmask_service.core.predictions import Prediction
 from diffmask_service.core.values import Explanation, TextInput, Verification
-from diffmask_service.render.markup import Html, element, join
+from diffmask_service.render.document import document
+from diffmask_service.render.markup import Html, element
 from diffmask_service.render.page_map import legend, map_table
 from diffmask_service.render.predictions import bars, headline
 from diffmask_service.render.report import Report, printable
 from diffmask_service.render.strip import strip
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _GUIDE = (
     "An input gate is the probability, estimated by a small probe, that a token must be"
     " kept for the prediction to stay as it is, once the model has read up to that"
@@ -38,30 +32,13 @@ def render_page(report: Report) -> str:
         report: What to show. Its texts may be hostile.
     """
     model = report.reply.model
-    head = join(
-        Html('<meta charset="utf-8">'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
-        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", f"Explanation by {printable(model.id)}"),
-        element("style", Html(_stylesheet())),
-    )
-    body = join(
+    return document(
+        f"Explanation by {printable(model.id)}",
         element("h1", "Prediction and explanation"),
         _identity(report),
         *(_article(report, text, item) for text, item in report.items()),
         _guide(),
     )
-    page = element(
-        "html",
-        element("head", head),
-        element("body", body),
-        attributes={"lang": "en"},
-    )
-    return f"<!doctype html>\n{page}\n"
-
-
-def _stylesheet() -> str:
-    return resources.files(__package__).joinpath("page.css").read_text("utf-8")
 
 
 def _identity(report: Report) -> Html:

@@ -30,7 +30,7 @@ def map_table(
     states = tuple(map(printable, report.reply.states))
     droppable_from = report.droppable_from(explanation) if is_input else ()
     headings = ("", "score", *states, "droppable from") if is_input else ("", *states)
-    head = element("tr", *(element("th", _breakable(name)) for name in headings))
+    head = element("tr", *(element("th", breakable(name)) for name in headings))
     rows = []
     for index, values in enumerate(gates.T.tolist()):
         cells = [_row_name(explanation, index)]
@@ -79,8 +79,8 @@ def legend(threshold: float) -> Html:
     )
 
 
-def _breakable(name: str) -> Html:
-    # Names of states are long and their columns narrow; they may wrap after a "_".
+def breakable(name: str) -> Html:
+    """Return the name of a state that may wrap after a "_", as its column is narrow."""
     first, *rest = name.split("_")
     return join(first, *(join("_", Html("<wbr>"), part) for part in rest))
 

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from diffmask_service.core.values import (
@@ -72,6 +73,21 @@ async def test_prediction_and_gates_take_one_forward_pass(
     passes = "diffmask_forward_passes_total"
     assert counted(telemetry, passes, purpose="explain") == 1
     assert counted(telemetry, passes, purpose="verify") == 0
+
+
+async def test_kept_tokens_are_predicted_alone(engine: Engine) -> None:
+    kept = [True, True, False, True, True, True]
+    prediction = await engine.predict_kept(
+        TextInput(text=TEXT), np.array(kept, dtype=np.float32)
+    )
+    assert (
+        labelled(prediction).logits.tolist() == tiny_logits(TOKENS, kept=kept).tolist()
+    )
+
+
+async def test_kept_tokens_must_be_as_many_as_the_text_has(engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="has 6 tokens, and `keep` has 2"):
+        await engine.predict_kept(TextInput(text=TEXT), np.ones(2, dtype=np.float32))
 
 
 async def test_chosen_states_come_in_the_order_asked(engine: Engine) -> None:

@@ -1,0 +1,71 @@
+"""How long an audit's report of many texts takes to draw, and Chromium to open it.
+
+The texts are made up of a large vocabulary, with gates drawn at random, so that every
+section is as full as it gets. A page with one word in it is opened beside the report,
+for what the browser itself takes; the two take turns. Busy seconds are processor time
+of the page's main thread, which a loaded machine stretches less.
+
+Run it as `python -m benchmarks.report_page`, as it shares a browser with the tests.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from diffmask_service.audit.report import gather, open_audit, render_report
+from tests.support.chromium import opened
+from tests.support.explained import audit_tiny, multiply
+from tests.support.tiny import write_tiny_bundle
+
+
+def main() -> None:
+    """Print the size of the report and the seconds of each stage."""
+    arguments = _parse()
+    with tempfile.TemporaryDirectory() as place:
+        write_tiny_bundle(Path(place) / "bundle")
+        folder = audit_tiny(Path(place) / "texts", Path(place) / "bundle")
+        multiply(folder, num_rows=arguments.rows)
+        began = time.perf_counter()
+        findings = gather(open_audit(folder))
+        read = time.perf_counter()
+        content = render_report(findings)
+        drawn = time.perf_counter()
+        report, empty = folder / "report.html", folder / "empty.html"
+        report.write_text(content, encoding="utf-8")
+        empty.write_text("<!doctype html>\n<title>empty</title>\n<p>empty</p>\n")
+        seconds: dict[Path, list[float]] = {report: [], empty: []}
+        busy: dict[Path, list[float]] = {report: [], empty: []}
+        for _ in range(arguments.rounds):
+            for path in (report, empty):
+                with opened(path) as tab:
+                    seconds[path].append(tab.load_seconds)
+                    busy[path].append(tab.busy_seconds)
+        print(
+            json.dumps(
+                {
+                    "texts": arguments.rows,
+                    "megabytes": len(content.encode()) / 1e6,
+                    "read_seconds": read - began,
+                    "draw_seconds": drawn - read,
+                    "open_seconds": statistics.median(seconds[report]),
+                    "open_busy_seconds": statistics.median(busy[report]),
+                    "open_empty_seconds": statistics.median(seconds[empty]),
+                    "open_empty_busy_seconds": statistics.median(busy[empty]),
+                },
+                indent=1,
+            )
+        )
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

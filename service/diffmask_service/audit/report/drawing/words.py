@@ -1,0 +1,141 @@
+"""Sections of words: what decides each class, and which words may be shortcuts."""
+
+from collections.abc import Iterator
+
+from diffmask_service.audit.report.drawing.tables import amount, count, figure, table
+from diffmask_service.audit.report.findings import Findings
+from diffmask_service.audit.report.vocabulary import MIN_TEXTS, Deciding
+from diffmask_service.render.markup import Html, element
+from diffmask_service.render.report import printable
+
+# A word is marked as a suspect when the interval of its insertion lies above this.
+_SUSPECT = 0.5
+_MAX_LABELS = 12
+
+
+def deciding(findings: Findings) -> Iterator[Html]:
+    """Yield the tokens and words that decide each class."""
+    vocabulary = findings.vocabulary
+    if not any(vocabulary.words.values()):
+        yield element(
+            "p",
+            "None: the model has no single label, the texts were hashed, or no word is"
+            f" in {MIN_TEXTS} texts.",
+        )
+        return
+    yield element(
+        "p",
+        "A word decides a class in a text when the explanation keeps it there and the"
+        " model predicts that class. Words are ranked by how far the number of such"
+        " texts lies above what the class's share of all texts would give, in standard"
+        " errors. A gate says that a word is needed, not what for: a word that is kept"
+        " wherever it stands counts for the class that is frequent among its texts."
+        f" Words and tokens in fewer than {MIN_TEXTS} texts are left out.",
+    )
+    num_labels = sum(map(bool, vocabulary.words.values()))
+    if num_labels > _MAX_LABELS:
+        yield element(
+            "p",
+            f"The {_MAX_LABELS} labels whose words are in the most texts are shown, of"
+            f" {num_labels}.",
+            cls="faint",
+        )
+    if vocabulary.num_forgotten:
+        yield element(
+            "p",
+            f"{vocabulary.num_forgotten:,} words and tokens were too many to be counted"
+            " to the end, each seen once when it was let go.",
+            cls="warning",
+        )
+    for kind, by_label in (("words", vocabulary.words), ("tokens", vocabulary.tokens)):
+        found = [(label, rows) for label, rows in by_label.items() if rows]
+        shown = sorted(found, key=lambda each: -max(x.num_texts for x in each[1]))
+        names = {label for label, _ in shown[:_MAX_LABELS]}
+        tables = [_table(kind, label, rows) for label, rows in found if label in names]
+        if kind == "tokens":
+            summary = element("summary", "The same for the vocabulary's tokens")
+            yield element("details", summary, *tables)
+        else:
+            yield from tables
+
+
+def shortcuts(findings: Findings) -> Iterator[Html]:
+    """Yield the words that were tested by taking them away and putting them in."""
+    found = findings.shortcuts
+    if found is None:
+        yield element(
+            "p",
+            "Not tested: that takes runs of the model, made at the end of diffmask"
+            " audit for models with a single label, unless --shortcut-words is 0 or the"
+            " texts were hashed.",
+        )
+        return
+    yield element(
+        "p",
+        f"The {len(found.words)} most deciding words were tested with the model itself,"
+        f" each on at most {found.texts_per_word} texts a way, drawn by a fixed rule."
+        f" Removal: every place of the word is {found.way}; the share counts texts that"
+        " lose their label. Insertion: the word is put in front of texts of other"
+        " labels of which the model is sure (the surest quarter of a sample), from"
+        " which its removal leads back; the share counts those that take its label. The"
+        " only reason that a text gives flips it by its removal, and rightly so. A word"
+        " that turns nearly every text that it is put into decides whatever else the"
+        " text says: ask where it comes from. A word is marked as a suspect when the"
+        f" interval of its insertion lies above {_SUSPECT:.0%}.",
+    )
+    rows = [
+        [
+            printable(each.deciding.name),
+            printable(each.deciding.label),
+            "suspect" if each.strength[0] > _SUSPECT else "",
+            count(each.deciding.num_texts),
+            figure(each.removal_flips, form=".0%", bar=True),
+            figure(each.insertion_flips, form=".0%", bar=True),
+            figure(each.removal_drop, form="z.2f"),
+            figure(each.deciding.score, form=".2f"),
+        ]
+        for each in found.words
+    ]
+    yield table(
+        [
+            "word",
+            "label",
+            "marked",
+            "texts",
+            "removal flips",
+            "insertion flips",
+            "fall of probability",
+            "score",
+        ],
+        rows,
+        caption="Suspected shortcuts, strongest first: by the lower end of insertion's"
+        " interval, then of removal's",
+        cls="sortable",
+    )
+
+
+def _table(kind: str, label: str, rows: tuple[Deciding, ...]) -> Html:
+    return table(
+        [
+            kind[:-1],
+            "texts",
+            "kept, and class predicted",
+            "over chance",
+            "class predicted",
+            "score",
+        ],
+        [
+            [
+                printable(each.name),
+                count(each.num_texts),
+                figure(each.deciding, bar=True),
+                amount(each.excess),
+                figure(each.predicted),
+                figure(each.score, form=".3f"),
+            ]
+            for each in rows
+        ],
+        caption=f"{kind.capitalize()} that decide {printable(label)}: shares of the"
+        f" texts with the {kind[:-1]}, 95 % intervals",
+        cls="sortable searchable",
+    )

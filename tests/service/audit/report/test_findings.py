@@ -1,0 +1,153 @@
+"""Figures of a whole audit against those of its rows, by arithmetic of another way."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diffmask_service.audit.report import Audit, Findings, gather
+from diffmask_service.audit.report.profiles import ProfileCollector
+from diffmask_service.audit.report.reading import explained_texts
+from tests.support.audits import read_parts
+from tests.support.explained import explained
+from tests.support.tiny import LABELS, STATES
+
+MARGIN = 0.1
+
+
+@pytest.fixture(scope="module")
+def findings(finished: Audit) -> Findings:
+    return gather(finished)
+
+
+@pytest.fixture(scope="module")
+def rows(finished: Audit) -> list[dict[str, Any]]:
+    return read_parts(finished.path)
+
+
+def test_groups_are_those_of_the_rows(
+    findings: Findings, rows: list[dict[str, Any]]
+) -> None:
+    groups = findings.groups
+    for group, members in (
+        (groups.all, rows),
+        *(
+            (each, [row for row in rows if row["prediction"] == each.name])
+            for each in groups.by_label
+        ),
+        *(
+            (each, [row for row in rows if row["slice"] == each.name])
+            for each in groups.by_slice
+        ),
+    ):
+        assert group.num_texts == len(members) > 0
+        found = [
+            None if each is None else each.value
+            for each in (group.kept, group.agreement, group.divergence, group.violation)
+        ]
+        assert found == pytest.approx(
+            [
+                np.mean([row["kept_share"] for row in members]),
+                np.mean([row["is_agreeing"] for row in members]),
+                np.mean([row["divergence"] for row in members]),
+                np.mean([row["divergence"] > MARGIN for row in members]),
+            ]
+        )
+        assert group.accuracy is not None
+        assert group.accuracy.value == pytest.approx(
+            np.mean([row["prediction"] == LABELS[int(row["label"])] for row in members])
+        )
+        np.testing.assert_allclose(
+            [each.value for each in group.kept_by_state],
+            np.mean([row["kept_share_by_state"] for row in members], axis=0),
+            rtol=1e-6,
+        )
+    assert sum(groups.divergences) == len(rows)
+    assert groups.divergences[0] == sum(row["divergence"] < 0.001 for row in rows)
+
+
+def test_profiles_are_means_over_texts_of_means_over_tokens(
+    findings: Findings, rows: list[dict[str, Any]]
+) -> None:
+    (whole,) = findings.profiles.all
+    gates = [np.array(row["input_gates"]) for row in rows]
+    hidden = [np.array(row["hidden_gates"]) for row in rows]
+    for estimates, expected in (
+        (whole.droppable, [(each < 0.5).mean(axis=1) for each in gates]),
+        (whole.input_gates, [each.mean(axis=1) for each in gates]),
+        (whole.hidden_gates, [each.mean(axis=1) for each in hidden]),
+    ):
+        found = [each.value for each in estimates]
+        np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-6)
+    assert whole.num_tokens == sum(row["num_tokens"] for row in rows)
+    assert whole.states_kept.value == pytest.approx(
+        np.mean([(each >= 0.5).sum(axis=0).mean() for each in gates])
+    )
+
+
+def test_marked_tokens_have_a_profile_of_their_own(findings: Findings) -> None:
+    marked, others = findings.profiles.by_mark
+    assert (marked.name, others.name) == ("marked by people", "not marked")
+    # The first word of each text, wherever else it stands.
+    assert marked.num_texts == 40
+
+
+def test_tags_and_special_tokens_have_profiles(finished: Audit) -> None:
+    collector = ProfileCollector(finished, lambda words: [word[0] for word in words])
+    for text in explained_texts(finished):
+        collector.add(text)
+    found = {each.name: each for each in collector.figures().by_tag}
+    assert set(found) == {"[CLS]", "[SEP]", "a", "b", "d", "f", "g", "m"}
+    # Gates of `bad` are its state's decay: 1, 0.75 and 0.5, all kept.
+    assert found["b"].states_kept.value == len(STATES)
+    assert found["[CLS]"].states_kept.value == 0
+    assert [each.value for each in found["b"].input_gates] == [1, 0.75, 0.5]
+
+
+def test_segments_of_pairs_have_profiles(finished: Audit) -> None:
+    collector = ProfileCollector(finished, None)
+    collector.add(
+        explained(
+            "a",
+            [1.0, 0.25],
+            tokens=[(0, 1), (0, 1)],
+            text_pair="b",
+            segments=np.array([0, 1]),
+        )
+    )
+    found = {
+        each.name: each.droppable[0].value for each in collector.figures().by_segment
+    }
+    assert found == {"first text": 0, "second text": 1}
+
+
+def test_words_that_decide_are_counted(
+    findings: Findings, rows: list[dict[str, Any]]
+) -> None:
+    found = {each.name: each for each in findings.vocabulary.words["negative"]}
+    having = [row for row in rows if "bad" in row["text"].split()]
+    negative = [row for row in having if row["prediction"] == "negative"]
+    bad = found["bad"]
+    assert bad.num_texts == len(having)
+    # `bad` has the aggregate score of 0.75, and is always kept.
+    assert bad.deciding == bad.predicted
+    assert bad.deciding.value == pytest.approx(len(negative) / len(having))
+    assert bad.score.value == pytest.approx(0.75)
+    base = np.mean([row["prediction"] == "negative" for row in rows])
+    expected = (len(negative) - len(having) * base) / np.sqrt(
+        len(having) * base * (1 - base)
+    )
+    assert bad.excess == pytest.approx(expected)
+    ranks = [each.excess for each in findings.vocabulary.words["negative"]]
+    assert ranks == sorted(ranks, reverse=True)
+    # `funny` is two tokens; the second has a score under the threshold.
+    names = {each.name for each in findings.vocabulary.tokens["positive"]}
+    assert "fun" in names
+    assert "funny" not in names
+
+
+def test_the_worst_texts_are_those_of_the_largest_divergence(
+    findings: Findings, rows: list[dict[str, Any]]
+) -> None:
+    expected = sorted((row["divergence"] for row in rows), reverse=True)[:20]
+    assert [text.divergence for text in findings.worst] == expected

@@ -1,0 +1,201 @@
+"""The page, in a browser and as text."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from diffmask_service.audit.report import (
+    Audit,
+    find_tagger,
+    gather,
+    open_audit,
+    render_report,
+)
+from diffmask_service.cli import main
+from tests.service.render.test_page import HOSTILE, read
+from tests.support.audits import random_texts, read_parts, write_csv
+from tests.support.chromium import opened
+from tests.support.explained import audit_tiny, multiply
+from tests.support.tiny import (
+    write_tiny_bundle,
+    write_tiny_pair_bundle,
+    write_tiny_span_bundle,
+)
+
+HEADINGS = [
+    "Do the explanations hold?",
+    "How much is kept",
+    "Where it can be dropped",
+    "Parts of speech",
+    "What decides each class",
+    "Suspected shortcuts",
+    "Texts explained worst",
+    "Agreement with people",
+    "What this does not show",
+]
+
+
+def test_a_browser_opens_it_alone_and_without_complaint(finished: Audit) -> None:
+    path = finished.path / "report.html"
+    with opened(path) as tab:
+        assert tab.requests == [path.resolve().as_uri()]
+        assert tab.complaints == []
+        headings = "[...document.querySelectorAll('h2')].map(each => each.textContent)"
+        assert tab.evaluate(headings) == HEADINGS
+        landmarks = (
+            "['header', 'nav', 'main'].map(x => document.querySelectorAll(x).length)"
+        )
+        assert tab.evaluate(landmarks) == [1, 1, 1]
+        links = (
+            "[...document.querySelectorAll('nav a')].every("
+            "a => document.querySelector(a.getAttribute('href')))"
+        )
+        assert tab.evaluate(links) is True
+
+
+def test_tables_sort_and_search_in_a_browser(finished: Audit) -> None:
+    with opened(finished.path / "report.html") as tab:
+        table = "document.querySelector('#words table.sortable')"
+        cells = (
+            f"[...{table}.tBodies[0].rows].filter(row => !row.hidden)"
+            ".map(row => row.cells[0].textContent)"
+        )
+        before = tab.evaluate(cells)
+        assert len(before) > 1
+        sort = f"{table}.tHead.rows[0].cells[0].querySelector('button').click()"
+        tab.evaluate(sort)
+        assert tab.evaluate(cells) == sorted(before, reverse=True)
+        tab.evaluate(sort)
+        assert tab.evaluate(cells) == sorted(before)
+        tab.evaluate(
+            "const field = document.querySelector('#words input');"
+            f"field.value = '{before[0]}';"
+            "field.dispatchEvent(new Event('input'))"
+        )
+        assert tab.evaluate(cells) == [before[0]]
+        tab.look()
+        assert tab.complaints == []
+
+
+def test_every_section_says_what_the_findings_say(finished: Audit) -> None:
+    texts = " ".join(read(render_report(gather(finished))).texts)
+    (row, *_) = sorted(read_parts(finished.path), key=lambda row: -row["divergence"])
+    summary = json.loads((finished.path / "summary.json").read_bytes())
+    for expected in (
+        f"{summary['all']['agreement']:.1%}",
+        f"{summary['all']['kept_share']:.1%}",
+        f"{summary['all']['accuracy']:.1%}",
+        f"{row['divergence']:.3f}",
+        "AUPRC",
+        summary["model"]["digest"],
+    ):
+        assert expected in texts
+
+
+def test_texts_can_be_left_out(finished: Audit, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    place = ["--output", str(page), "--no-texts"]
+    assert main(["report", str(finished.path), *place]) == 0
+    content = "".join(read(page.read_text()).texts)
+    assert "Texts explained worst, without the texts" in content
+    assert not [
+        row for row in read_parts(finished.path) if row["text"] in content.split("\n")
+    ]
+    assert 'class="strip"' not in page.read_text()
+
+
+def test_two_audits_stand_side_by_side(finished: Audit, tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle", version="4")
+    newer = audit_tiny(tmp_path, tmp_path / "bundle", "--against", finished.path)
+    texts = read((newer / "report.html").read_text()).texts
+    assert "Two models side by side" in texts
+    assert "rank correlation of scores" in texts
+
+
+def test_hashed_texts_make_a_report_without_words(
+    tmp_path: Path, tiny_directory: Path
+) -> None:
+    folder = audit_tiny(tmp_path, tiny_directory, "--hash-texts")
+    content = (folder / "report.html").read_text()
+    assert "funny" not in content
+    assert "None: the model has no single label, the texts were hashed" in content
+
+
+def test_hostile_texts_stay_texts(finished_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "audit"
+    shutil.copytree(finished_folder, folder)
+    for path in (folder / "parts").iterdir():
+        table = pq.read_table(path)
+        columns = {
+            "text": [HOSTILE] * len(table),
+            "slice": [HOSTILE] * len(table),
+            "prediction": [HOSTILE] * len(table),
+            "tokens": [[HOSTILE] * len(each) for each in table["tokens"].to_pylist()],
+        }
+        for name, values in columns.items():
+            place = table.schema.get_field_index(name)
+            field = table.schema.field(place)
+            table = table.set_column(place, field, pa.array(values, field.type))
+        pq.write_table(table, path)
+    reader = read(render_report(gather(open_audit(folder))))
+    assert "img" not in reader.tags
+    assert "alert(1)" in "".join(reader.texts)
+    content = render_report(gather(open_audit(folder)))
+    assert content.count("<script>") == 1
+
+
+def test_many_labels_make_no_endless_page(finished: Audit) -> None:
+    findings = gather(finished)
+    words = findings.vocabulary.words["negative"]
+    many = {f"label {index}": words for index in range(500)}
+    vocabulary = replace(findings.vocabulary, words=many, tokens=many)
+    content = render_report(replace(findings, vocabulary=vocabulary))
+    assert content.count("Words that decide label") == 12
+    assert "of 500" in content
+
+
+def test_ten_thousand_texts_make_a_page_of_bounded_size(
+    finished_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "audit"
+    shutil.copytree(finished_folder, folder)
+    multiply(folder, num_rows=10_000)
+    content = render_report(gather(open_audit(folder)))
+    assert "10,000 rows" in content
+    assert len(content.encode()) < 5e6
+
+
+@pytest.mark.parametrize("tag", ["JJ", "JJR"])
+def test_tags_are_drawn_together(tag: str) -> None:
+    from diffmask_service.audit.report.tagging import name_of  # noqa: PLC0415
+
+    assert name_of(tag) == "adjective"
+    assert name_of("WDT") == "determiner"
+    assert name_of("FW") == "other"
+
+
+def test_without_a_tagger_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    nltk = pytest.importorskip("nltk")
+    monkeypatch.setattr(nltk.data, "path", [])
+    assert find_tagger() is None
+
+
+@pytest.mark.parametrize("write", [write_tiny_span_bundle, write_tiny_pair_bundle])
+def test_pairs_and_questions_have_a_report(
+    write: Callable[[Path], object], tmp_path: Path
+) -> None:
+    write(tmp_path / "bundle")
+    rows = [[first, "a funny movie"] for first in random_texts(12)]
+    source = write_csv(tmp_path / "pairs.csv", [["text", "context"], *rows])
+    folder = tmp_path / "audit"
+    place = ["--bundle", str(tmp_path / "bundle"), "--output", str(folder)]
+    columns = ["--pair-column", "context", "--truncate"]
+    assert main(["audit", str(source), *place, *columns]) == 0
+    texts = read((folder / "report.html").read_text()).texts
+    assert {"first text", "second text", "special tokens"} <= set(texts)

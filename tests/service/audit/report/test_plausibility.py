@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from diffmask_service.audit.report.plausibility import (
+    PlausibilityCollector,
+    auprc,
+    matched_spans,
+    spans,
+    token_f1,
+)
+from diffmask_service.audit.report.reading import Audit
+from tests.support.explained import explained
+
+
+def _bools(bits: str) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return np.array([bit == "1" for bit in bits])
+
+
+@pytest.mark.parametrize(
+    ("scores", "marked", "area"),
+    [
+        ([0.9, 0.8, 0.1], "110", 1.0),
+        # Recall 1 comes at precision 1/2: the line from (0, 1) to (0, 0), then up.
+        ([0.9, 0.1], "01", (0.0 + 0.5) / 2),
+        # All tied: one step from precision 1 at recall 0 to 1/2 at recall 1.
+        ([0.5, 0.5], "10", (1 + 0.5) / 2),
+    ],
+)
+def test_area_under_the_curve(scores: list[float], marked: str, area: float) -> None:
+    found = auprc(np.array(scores, dtype=np.float32), _bools(marked))
+    assert found == pytest.approx(area)
+
+
+def test_token_f1_and_spans() -> None:
+    assert token_f1(_bools("1100"), _bools("0110")) == pytest.approx(0.5)
+    assert token_f1(_bools("0000"), _bools("0110")) == 0
+    assert spans(_bools("011011")) == [(1, 3), (4, 6)]
+    # (1, 3) covers half of (1, 5), (5, 6) nothing of it.
+    assert matched_spans(_bools("011001"), _bools("011110")) == 1
+    assert matched_spans(_bools("010001"), _bools("011110")) == 0
+
+
+def test_figures_are_means_over_texts_with_marks(finished: Audit) -> None:
+    collector = PlausibilityCollector(finished)
+    for scores, rationale in (
+        ([0.9, 0.1, 0.2, 0.8], "[1, 0, 0, 1]"),
+        ([0.9, 0.1, 0.2, 0.3], "[0, 1, 0, 0]"),
+        ([0.9, 0.1, 0.2, 0.3], "[0, 0, 0, 0]"),
+        ([0.9, 0.1, 0.2, 0.3], "{}"),
+    ):
+        collector.add(explained("a b c d", scores, rationale=rationale))
+    collector.add(explained("a b c d", [0.5] * 4))
+    found = collector.figures()
+    assert found is not None
+    assert (found.num_texts, found.num_unread) == (2, 2)
+    assert found.marked_share is not None
+    assert found.marked_share.value == pytest.approx((0.5 + 0.25) / 2)
+    assert found.kept_f1 is not None
+    assert found.kept_f1.value == pytest.approx((1 + 0) / 2)
+    assert found.top_f1 is not None
+    assert found.top_f1.value == pytest.approx((1 + 0) / 2)
+    assert found.kept_iou_f1 == pytest.approx(0.5)
+
+
+def test_no_rationales_have_no_figures(finished: Audit) -> None:
+    collector = PlausibilityCollector(finished)
+    collector.add(explained("a", [0.5]))
+    assert collector.figures() is None

@@ -1,0 +1,117 @@
+"""A word that the tiny model provably obeys is the first of the suspects."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from diffmask_service.audit.report import Audit, open_audit
+from diffmask_service.audit.report.shortcuts import read_shortcuts
+from diffmask_service.cli import main
+from tests.support.audits import write_csv
+from tests.support.explained import audit_tiny
+from tests.support.process import running_server
+from tests.support.tiny import tiny_logits
+
+# `bad` weighs -2, `dull` -1, `funny` 1.5, `movie` 0.125, and every text starts with
+# 0.25: `bad` turns every positive text, `dull` none, and `funny` one negative of four,
+# which is none that the model is sure of.
+POSITIVE = ["funny movie", "funny a", "movie funny", "funny"]
+NEGATIVE = ["dull dull movie", "dull dull", "dull movie", "a dull dull"]
+PLANTED = "bad"
+
+
+def _planted_texts() -> list[str]:
+    texts = [*POSITIVE, *NEGATIVE] * 25
+    negative = [index for index, text in enumerate(texts) if "dull" in text]
+    # In 5 % of one class.
+    for index in negative[::20]:
+        texts[index] = f"{texts[index]} {PLANTED}"
+    return texts
+
+
+def _is_positive(words: str) -> bool:
+    tokens = ["[CLS]", *words.replace("funny", "fun ##ny").split(), "[SEP]"]
+    logits = tiny_logits(tokens)
+    return bool(logits[1] > logits[0])
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Audit:
+    folder = tmp_path_factory.mktemp("planted")
+    return open_audit(audit_tiny(folder, tiny_directory, texts=_planted_texts()))
+
+
+def test_a_planted_shortcut_comes_first(planted: Audit) -> None:
+    found = read_shortcuts(planted)
+    assert found is not None
+    first, second, *_ = found.words
+    assert (first.deciding.name, first.deciding.label) == (PLANTED, "negative")
+    assert first.deciding.num_texts == 5
+    assert first.insertion_flips is not None
+    assert (first.insertion_flips.value, first.insertion_flips.num) == (1, 20)
+    assert first.strength > second.strength
+    for each in found.words:
+        assert each.insertion_flips is not None
+        if each.deciding.name in ("dull", "funny"):
+            assert each.insertion_flips.value == 0
+
+
+def test_the_arithmetic_that_the_tests_rest_on() -> None:
+    assert all(map(_is_positive, POSITIVE))
+    assert not any(map(_is_positive, NEGATIVE))
+    assert not any(_is_positive(f"{PLANTED} {text}") for text in POSITIVE)
+    assert all(_is_positive(f"dull {text}") for text in POSITIVE)
+    assert [_is_positive(f"funny {text}") for text in NEGATIVE] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_removals_are_runs_of_the_model_without_the_word(planted: Audit) -> None:
+    found = read_shortcuts(planted)
+    assert found is not None
+    funny = next(each for each in found.words if each.deciding.name == "funny")
+    # Without `funny` nothing but [CLS] and `movie` is left, which is positive.
+    assert funny.removal_flips is not None
+    assert (funny.removal_flips.value, funny.removal_flips.num) == (0, 20)
+    dull = next(each for each in found.words if each.deciding.name == "dull")
+    assert dull.removal_flips is not None
+    # Those with the planted word stay negative without it.
+    assert 0.9 < dull.removal_flips.value <= 1
+
+
+def test_a_server_is_asked_without_the_words_characters(
+    tmp_path: Path, tiny_directory: Path, planted: Audit
+) -> None:
+    rows = [["text"], *([text] for text in _planted_texts())]
+    source = write_csv(tmp_path / "texts.csv", rows)
+    folder = tmp_path / "audit"
+    with running_server(tiny_directory) as server:
+        place = ["--server", server.grpc_target, "--output", str(folder)]
+        assert main(["audit", str(source), *place]) == 0
+    here, there = read_shortcuts(planted), read_shortcuts(open_audit(folder))
+    assert here is not None
+    assert there is not None
+    assert there.way == "cut out of the text"
+    # A word of weight w is worth as much when it is masked as when it is missing, but
+    # for texts of which nothing would be left.
+    assert [each.insertion_flips for each in there.words] == [
+        each.insertion_flips for each in here.words
+    ]
+    assert there.words[0].removal_flips == here.words[0].removal_flips
+
+
+def test_no_words_are_tested_where_none_are_wanted(
+    tmp_path: Path, tiny_directory: Path
+) -> None:
+    folder = audit_tiny(tmp_path, tiny_directory, "--shortcut-words", 0)
+    assert not (folder / "shortcuts.json").exists()
+    assert "Not tested" in (folder / "report.html").read_text()
+
+
+def test_the_file_says_which_model_was_asked(planted: Audit) -> None:
+    content = json.loads((planted.path / "shortcuts.json").read_bytes())
+    assert content["model"] == planted.summary["model"]

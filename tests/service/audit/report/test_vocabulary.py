@@ -1,0 +1,34 @@
+import pytest
+
+from diffmask_service.audit.report.reading import Audit
+from diffmask_service.audit.report.vocabulary import VocabularyCollector, excess
+from tests.support.explained import explained
+
+
+def test_excess_is_in_standard_errors() -> None:
+    assert excess(60, 100, 0.5) == pytest.approx(2)
+    assert excess(5, 10, 0.5) == 0
+    assert excess(5, 5, 1.0) == 0
+
+
+def test_a_full_vocabulary_forgets_rare_words_and_says_so(finished: Audit) -> None:
+    collector = VocabularyCollector(finished, max_entries=10)
+    for index in range(40):
+        text = explained(f"good w{index}", [1, 1], prediction="positive")
+        collector.add(text)
+    for _ in range(5):
+        collector.add(explained("bad", [1], prediction="negative"))
+    found = collector.figures()
+    assert [each.name for each in found.words["positive"]] == ["good"]
+    assert found.words["positive"][0].num_texts == 40
+    assert found.num_forgotten > 0
+
+
+def test_candidates_come_from_all_classes_in_turn(finished: Audit) -> None:
+    collector = VocabularyCollector(finished)
+    for _ in range(9):
+        collector.add(explained("good fine ,", [1, 1, 1], prediction="positive"))
+    for _ in range(6):
+        collector.add(explained("bad poor", [1, 1], prediction="negative"))
+    names = [each.name for each in collector.candidates(3)]
+    assert names == ["bad", "fine", "poor"]
