@@ -43,7 +43,7 @@ def render_page(report: Report) -> str:
         Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
         Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         element("title", f"Explanation by {printable(model.id)}"),
-        element("style", Html(_stylesheet())),
+        element("style", Html(stylesheet())),
     )
     body = join(
         element("h1", "Prediction and explanation"),
@@ -60,7 +60,8 @@ def render_page(report: Report) -> str:
     return f"<!doctype html>\n{page}\n"
 
 
-def _stylesheet() -> str:
+def stylesheet() -> str:
+    """Return the style that pages with explanations share."""
     return resources.files(__package__).joinpath("page.css").read_text("utf-8")
 
 
