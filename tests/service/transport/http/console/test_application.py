@@ -1,5 +1,6 @@
 """The listener with a console: page, metrics, headers, certificate."""
 
+import http.client
 import re
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.tokens import TokenFile
 from tests.service.transport.http.console.conftest import Caller, Opening
 from tests.support.certificates import Authority
+from tests.support.process import running_server
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -137,3 +139,16 @@ sys.exit(main(["serve", "--bundle", {str(tiny_directory)!r}, "--console",
     )
     assert done.returncode == 2
     assert "install diffmask-service[console]" in done.stderr
+
+
+def test_a_browser_that_stays_does_not_hold_up_the_stop(tiny_directory: Path) -> None:
+    with running_server(tiny_directory, console=True) as server:
+        connection = http.client.HTTPConnection(
+            server.console_url.removeprefix("http://").partition("/")[0]
+        )
+        connection.request("GET", "/console/")
+        assert connection.getresponse().read()
+        status, log = server.terminate()
+        connection.close()
+    assert status == 0
+    assert "Traceback" not in log
