@@ -9,7 +9,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from tests.support.chromium import Page, running_browser
+from tests.support.browser import Page, running_browser
 
 # 28 words, none of which the shipped bundle's tokenizer parts, and two special tokens.
 _TEXT = (

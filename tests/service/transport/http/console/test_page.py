@@ -13,7 +13,7 @@ import pytest
 from diffmask_service.client import Client
 from diffmask_service.core.values import Reply, TextInput
 from diffmask_service.render import Report, render_page
-from tests.support.chromium import Browser, Page, running_browser
+from tests.support.browser import Browser, Page, running_browser
 from tests.support.process import ServerProcess, running_server
 from tests.support.replies import labelled
 from tests.support.tiny import LABELS, STATES
