@@ -15,6 +15,7 @@ import grpc
 from diffmask_service.bundle import read_bundle
 from diffmask_service.config import ServiceConfig, wrong_settings
 from diffmask_service.engine import Engine, EngineLimits
+from diffmask_service.render import stylesheet
 from diffmask_service.repository import (
     ModelFolder,
     ModelState,
@@ -33,6 +34,11 @@ from diffmask_service.transport.grpc.server import (
     build_server,
     join_address,
 )
+from diffmask_service.transport.http.console.opening import (
+    ConsoleSettings,
+    HttpListener,
+    open_console,
+)
 from diffmask_service.transport.http.server import MetricsServer
 
 _LOG = logging.getLogger(__name__)
@@ -50,9 +56,10 @@ class Addresses:
     Attributes:
         host: Address of all listeners.
         grpc_port: Port of gRPC.
-        metrics_port: Port of `/metrics`.
+        metrics_port: Port of HTTP: `/metrics`, and the console where there is one.
         health_port: Port for probes without a token; None when gRPC's own will do.
-        has_metrics_tls: Whether `/metrics` is encrypted.
+        has_metrics_tls: Whether HTTP is encrypted.
+        has_console: Whether there is a console.
     """
 
     host: str
@@ -60,6 +67,7 @@ class Addresses:
     metrics_port: int
     health_port: int | None = None
     has_metrics_tls: bool = False
+    has_console: bool = False
 
     @property
     def grpc_target(self) -> str:
@@ -69,8 +77,12 @@ class Addresses:
     @property
     def metrics_url(self) -> str:
         """Where the metrics are."""
-        scheme = "https" if self.has_metrics_tls else "http"
-        return f"{scheme}://{join_address(self.host, self.metrics_port)}/metrics"
+        return f"{self._http_url}/metrics"
+
+    @property
+    def console_url(self) -> str | None:
+        """Where the console is; None without one."""
+        return f"{self._http_url}/console/" if self.has_console else None
 
     @property
     def health_target(self) -> str | None:
@@ -78,6 +90,11 @@ class Addresses:
         if self.health_port is None:
             return None
         return join_address(self.host, self.health_port)
+
+    @property
+    def _http_url(self) -> str:
+        scheme = "https" if self.has_metrics_tls else "http"
+        return f"{scheme}://{join_address(self.host, self.metrics_port)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +104,7 @@ class _Parts:
     stopping: asyncio.Event
     server: grpc.aio.Server
     health_server: grpc.aio.Server
-    metrics: MetricsServer
+    http: HttpListener
     addresses: Addresses
 
 
@@ -179,25 +196,19 @@ async def _listen(
     )
     # Without a port it serves nobody, and stops like any other.
     health_server = build_health_server(health)
-    health_port = metrics = None
+    health_port = http = None
     try:
         grpc_port = bind(server, settings)
         if config.has_health_listener:
             health_port = bind_health(
                 health_server, host=config.host, port=config.health_port
             )
-        metrics = MetricsServer(
-            telemetry.registry,
-            host=config.host,
-            port=config.metrics_port,
-            tokens=config.metrics_tokens,
-            tls=config.tls_files if config.metrics_tls else None,
-        ).start()
+        http = _listen_for_http(config, repository, telemetry, stopping)
         await accepting.start(server)
         await accepting.start(health_server)
     except BaseException:
-        if metrics is not None:
-            metrics.stop()
+        if http is not None:
+            http.stop()
         await server.stop(None)
         await health_server.stop(None)
         repository.close()
@@ -208,14 +219,46 @@ async def _listen(
         stopping=stopping,
         server=server,
         health_server=health_server,
-        metrics=metrics,
+        http=http,
         addresses=Addresses(
             host=config.host,
             grpc_port=grpc_port,
-            metrics_port=metrics.port,
+            metrics_port=http.port,
             health_port=health_port,
             has_metrics_tls=config.metrics_tls,
+            has_console=config.console,
         ),
+    )
+
+
+def _listen_for_http(
+    config: ServiceConfig,
+    repository: Repository,
+    telemetry: Telemetry,
+    stopping: asyncio.Event,
+) -> HttpListener:
+    tls = config.tls_files if config.metrics_tls else None
+    if not config.console:
+        return MetricsServer(
+            telemetry.registry,
+            host=config.host,
+            port=config.metrics_port,
+            tokens=config.metrics_tokens,
+            tls=tls,
+        ).start()
+    settings = ConsoleSettings(
+        host=config.host,
+        port=config.metrics_port,
+        metrics_tokens=config.metrics_tokens,
+        tls=tls,
+        calls=config.grpc_settings,
+    )
+    return open_console(
+        repository,
+        settings,
+        telemetry=telemetry,
+        stopping=stopping,
+        stylesheet=stylesheet(),
     )
 
 
@@ -300,7 +343,8 @@ async def _stop(parts: _Parts, *, drain_seconds: float) -> None:
     # Answers that are written but not yet sent get what is left of the time.
     await parts.server.stop(max(1.0, drain_seconds - (loop.time() - began)))
     await parts.health_server.stop(None)
-    parts.metrics.stop()
+    # Beside the loop, which has yet to answer what its thread waits for.
+    await asyncio.to_thread(parts.http.stop)
     parts.repository.close()
     _LOG.info("stopped")
 

@@ -36,7 +36,12 @@ def test_lock_holds_what_the_project_asks_for(variant: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     version_by_name = locked(f"{variant}.txt")
-    for text in project["dependencies"] + extras[variant] + extras["tracing"]:
+    for text in (
+        project["dependencies"]
+        + extras[variant]
+        + extras["console"]
+        + extras["tracing"]
+    ):
         wanted = Requirement(text)
         assert wanted.specifier.contains(
             version_by_name[canonicalize_name(wanted.name)]

@@ -11,6 +11,7 @@ import pytest
 
 from diffmask_service import cli
 from diffmask_service.config import ServiceConfig, read_config, shown_default
+from diffmask_service.transport.http.console.calls import HTTP_STATUS_BY_CODE
 from tests.support.process import running_server
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,15 @@ def test_settings_table_is_the_configuration() -> None:
     assert table("| setting | default | values | meaning |") == expected, (
         "write these rows into docs/operations.md:\n" + "\n".join(expected)
     )
+
+
+def test_table_of_http_statuses_is_the_console_s() -> None:
+    rows = (
+        re.findall(r"`(\w+)`|\| (\d+) \|", row)
+        for row in table("| refused with | HTTP status |")
+    )
+    shown = {name: int(row[-1][1]) for row in map(list, rows) for name, _ in row[:-1]}
+    assert shown == {code.name: status for code, status in HTTP_STATUS_BY_CODE.items()}
 
 
 @pytest.mark.parametrize("words", commands("diffmask"), ids=" ".join)

@@ -99,6 +99,28 @@ def test_an_open_address_with_tls_and_a_guard_is_allowed(guard: str) -> None:
     assert config.grpc_settings.security.tls is not None
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"host": "0.0.0.0"}, "--console: 0.0.0.0 .*--metrics-tls"),
+        ({"host": "0.0.0.0", "metrics_tls": "on"}, "--console: 0.0.0.0"),
+        ({"tls_client_ca": "a"}, "--console: .*certificates of --tls-client-ca"),
+    ],
+)
+def test_a_console_is_guarded_like_grpc(flags: dict[str, str], message: str) -> None:
+    flags = {"bundle": "b", "console": "on", "tls_certificate": "c"} | flags
+    flags |= {"tls_key": "k"}
+    with pytest.raises(StartError, match=f"(?s){message}"):
+        read_config(flags, {})
+    assert read_config(flags | {"insecure": "on"}, {}).console
+
+
+def test_a_console_with_tls_and_tokens_may_be_open_to_others() -> None:
+    flags = {"bundle": "b", "console": "on", "host": "0.0.0.0", "metrics_tls": "on"}
+    flags |= {"tls_certificate": "c", "tls_key": "k", "inference_token_file": "t"}
+    assert read_config(flags, {}).console
+
+
 def test_a_switch_may_stand_alone() -> None:
     parser = argparse.ArgumentParser()
     add_flags(parser)

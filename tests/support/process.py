@@ -14,7 +14,7 @@ from typing import IO
 
 _READY = re.compile(
     r"ready: gRPC on (?P<grpc>\S+), metrics on (?P<metrics>[^\s,]+)"
-    r"(, health on (?P<health>\S+))?\n"
+    r"(, health on (?P<health>[^\s,]+))?(, console on (?P<console>\S+))?\n"
 )
 
 
@@ -28,6 +28,7 @@ class ServerProcess:
         grpc_target: What a gRPC client connects to.
         metrics_url: Where its metrics are.
         health_target: What a probe connects to, where that is another port.
+        console_url: Where its console is; empty without one.
     """
 
     process: subprocess.Popen[str]
@@ -35,6 +36,7 @@ class ServerProcess:
     grpc_target: str
     metrics_url: str
     health_target: str
+    console_url: str = ""
 
     def terminate(self) -> tuple[int, str]:
         """Ask it to stop; return its exit status and its log."""
@@ -105,6 +107,7 @@ def announced_server(process: subprocess.Popen[str]) -> Iterator[ServerProcess]:
             grpc_target=ready["grpc"],
             metrics_url=ready["metrics"],
             health_target=ready["health"] or "",
+            console_url=ready["console"] or "",
         )
     finally:
         process.kill()

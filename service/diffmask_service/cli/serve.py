@@ -40,8 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _announce(addresses: Addresses) -> None:
-    health = addresses.health_target
+    health, console = addresses.health_target, addresses.console_url
     say(
         f"ready: gRPC on {addresses.grpc_target}, metrics on {addresses.metrics_url}"
         + ("" if health is None else f", health on {health}")
+        + ("" if console is None else f", console on {console}")
     )

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from diffmask_service.config.setting import path_or_none, setting
 from diffmask_service.transport.grpc.server import GrpcSecurity
+from diffmask_service.transport.http.console.opening import LOOPBACK
 from diffmask_service.transport.tls import TlsFiles
 from diffmask_service.transport.tokens import TokenFile
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,8 @@ class SecurityConfig:
         default=Path(),
     )
     metrics_tls: bool = setting(
-        "Whether /metrics is encrypted with the same certificate.", default=False
+        "Whether /metrics and the console are encrypted with the same certificate.",
+        default=False,
     )
     inference_token_file: Path = setting(  # noqa: RUF009
         "File of the tokens that callers must bring, one a line, several valid at a"
@@ -86,13 +86,14 @@ class SecurityConfig:
         """Whether probes need a port of their own."""
         return self.tls_files is not None or self.inference_token_file != Path()
 
-    def unguarded(self, *, host: str) -> list[str]:
+    def unguarded(self, *, host: str, has_console: bool = False) -> list[str]:
         """Return what keeps the server from being as safe as it is meant to be.
 
         Args:
             host: Address that it listens on.
+            has_console: Whether the HTTP listener takes calls as well.
         """
-        problems = []
+        problems = self._unguarded_console(host) if has_console else []
         has_tls = self.tls_files is not None
         if (self.tls_certificate == Path()) != (self.tls_key == Path()):
             problems.append("--tls-certificate, --tls-key: go together; give both")
@@ -103,10 +104,27 @@ class SecurityConfig:
         is_guarded = has_tls and (
             self.inference_token_file != Path() or self.tls_client_ca != Path()
         )
-        if host not in _LOOPBACK and not is_guarded and not self.insecure:
+        if host not in LOOPBACK and not is_guarded and not self.insecure:
             problems.append(
                 f"--host: {host} reaches other machines; give --tls-certificate,"
                 " --tls-key, and --inference-token-file or --tls-client-ca, or say"
                 " --insecure in a network that you trust"
+            )
+        return problems
+
+    def _unguarded_console(self, host: str) -> list[str]:
+        if self.insecure:
+            return []
+        has_tokens = self.inference_token_file != Path()
+        problems = []
+        if self.tls_client_ca != Path() and not has_tokens:
+            problems.append(
+                "--console: browsers are not asked for the certificates of"
+                " --tls-client-ca; give --inference-token-file as well"
+            )
+        if host not in LOOPBACK and not (self.metrics_tls and has_tokens):
+            problems.append(
+                f"--console: {host} reaches other machines; give --metrics-tls and"
+                " --inference-token-file, or say --insecure in a network that you trust"
             )
         return problems

@@ -61,5 +61,5 @@ class ServiceConfig(
         return [
             *self.misplaced(),
             *self.out_of_order(),
-            *self.unguarded(host=self.host),
+            *self.unguarded(host=self.host, has_console=self.console),
         ]

@@ -57,10 +57,16 @@ class ServingConfig:
         at_most=65535,
     )
     metrics_port: int = setting(
-        "Port for /metrics over HTTP; 0 lets the system choose.",
+        "Port for /metrics and the console over HTTP; 0 lets the system choose.",
         default=8082,
         at_least=0,
         at_most=65535,
+    )
+    console: bool = setting(
+        "Whether the HTTP listener has a page for trying texts and watching the server"
+        " at /console/, and takes calls for it. They ask for the tokens that gRPC asks"
+        " for. Needs the extra console.",
+        default=False,
     )
     device: Device = setting(  # noqa: RUF009 - a field, made once
         "Where to run the model; auto takes a GPU where ONNX Runtime offers one. cuda"

@@ -22,12 +22,35 @@ from diffmask_service.core.values import (
     Explanation,
     GateKind,
     Granularity,
+    TextInput,
+    TokenizedText,
     Verification,
 )
 
 
+def keep_of(text: TextInput, tokenized: TokenizedText) -> Float32Array | None:
+    """Return what a text's caller lets the model see, as a `keep` input.
+
+    Args:
+        text: With places of masked tokens, all of them in the text.
+        tokenized: Its tokens.
+
+    Returns:
+        `[tokens]` float32, 0 for a masked token and 1 for another; None keeps all.
+    """
+    if not text.masked_tokens:
+        return None
+    keep = np.ones(len(tokenized.input_ids), dtype=np.float32)
+    keep[list(text.masked_tokens)] = 0.0
+    return keep
+
+
 def masks_to_verify(
-    input_gates: Float32Array, selection: Selection, *, threshold: float
+    input_gates: Float32Array,
+    selection: Selection,
+    *,
+    threshold: float,
+    keep: Float32Array | None = None,
 ) -> tuple[Float32Array, ...]:
     """Return the hard masks whose predictions were asked for, as `keep` inputs.
 
@@ -35,18 +58,21 @@ def masks_to_verify(
         input_gates: `[layers, tokens]` float32 in [0, 1]. All states of one text.
         selection: What was asked for.
         threshold: A token at or over it is kept, in [0, 1].
+        keep: `[tokens]` float32, 0 or 1. What none of the masks may keep; None for
+            nothing.
 
     Returns:
         For each mask `[tokens]` float32, 1 for a kept token and 0 for another. Special
         tokens are treated like any other.
     """
-    return tuple(
+    masks = (
         hard_mask(
             aggregate_scores(input_gates) if index is None else input_gates[index],
             threshold=threshold,
         ).astype(np.float32)
         for index in selection.verify_index
     )
+    return tuple(mask if keep is None else mask * keep for mask in masks)
 
 
 def explain_text(

@@ -50,10 +50,13 @@ class TextInput:
         text: The text, or the question; not empty.
         text_pair: The second text of a pair, or the context that holds the answer; None
             for a single text.
+        masked_tokens: Places on the axis `[tokens]` of what the model must not see:
+            each has its embedding replaced by the baseline in every run.
     """
 
     text: str
     text_pair: str | None = None
+    masked_tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

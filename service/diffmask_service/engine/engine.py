@@ -328,7 +328,11 @@ class Engine:
             decoder=self._decoder,
             is_left_out=is_left_out,
         )
-        self._telemetry.count_text(explanation, answered.ran.outputs)
+        self._telemetry.count_text(
+            explanation,
+            answered.ran.outputs,
+            is_masked=bool(answered.text.masked_tokens),
+        )
         return explanation
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from diffmask_service.core.conditions import is_met
 from diffmask_service.core.decoding import Decoder, Reading
-from diffmask_service.core.explaining import masks_to_verify
+from diffmask_service.core.explaining import keep_of, masks_to_verify
 from diffmask_service.core.predictions import Float32Array
 from diffmask_service.core.selection import Selection
 from diffmask_service.core.values import TextInput, TokenizedText
@@ -99,7 +99,9 @@ class Passes:
             NotReadyError: The engine was closed.
         """
         row = Row(
-            input_ids=tokenized.input_ids, token_type_ids=tokenized.token_type_ids
+            input_ids=tokenized.input_ids,
+            token_type_ids=tokenized.token_type_ids,
+            keep=keep_of(text, tokenized),
         )
         began = self._clock()
         ran = await self._submit(row, selection.fetches, turn)
@@ -114,7 +116,10 @@ class Passes:
         masks: tuple[Float32Array, ...] = ()
         if ran.outputs.input_gates is not None:
             masks = masks_to_verify(
-                ran.outputs.input_gates[0], selection, threshold=self._threshold
+                ran.outputs.input_gates[0],
+                selection,
+                threshold=self._threshold,
+                keep=row.keep,
             )
         verified = await gather_or_cancel(
             [self._submit(replace(row, keep=m), ("logits",), turn) for m in masks]

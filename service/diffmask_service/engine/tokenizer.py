@@ -7,6 +7,7 @@ while another thread encodes fails with "Already borrowed". Cutting long texts i
 therefore the work of a second instance that never does anything else.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -65,7 +66,8 @@ class TextTokenizer:
         Raises:
             InputTooLong: It has too many tokens and may not be cut, or not its first
                 text, which leaves no room for the second.
-            InvalidInput: The model's vocabulary leaves nothing of it.
+            InvalidInput: The model's vocabulary leaves nothing of it, or it lacks a
+                token that is to be masked.
             InferenceError: The tokenizer fails on it.
         """
         if isinstance(text, TokenInput):
@@ -98,6 +100,7 @@ class TextTokenizer:
             )
         if is_too_long:
             encoding = _encode(self._cutting, text.text, text.text_pair)
+        _check_masked(text.masked_tokens, len(encoding.ids), where)
         return _to_tokenized(encoding, is_truncated=is_too_long)
 
     def look_up(self, tokens: TokenInput, *, where: str) -> TokenizedText:
@@ -183,6 +186,15 @@ def _load(definition: bytes) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _check_masked(places: Sequence[int], num_tokens: int, where: str) -> None:
+    wrong = next((each for each in places if not 0 <= each < num_tokens), None)
+    if wrong is not None:
+        raise InvalidInput(
+            f"{where}.masked_tokens: {wrong} is no token of the text, which has"
+            f" {num_tokens}; count from 0, special tokens included"
+        )
 
 
 def _encode(tokenizer: Tokenizer, text: str, text_pair: str | None = None) -> Encoding:

@@ -31,7 +31,7 @@ def document(title: str, *body: str, style: str = "", script: str = "") -> str:
         Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
         Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         element("title", title),
-        element("style", Html(_stylesheet() + style)),
+        element("style", Html(stylesheet() + style)),
     )
     scripts = [element("script", Html(script))] if script else []
     page = element(
@@ -43,5 +43,6 @@ def document(title: str, *body: str, style: str = "", script: str = "") -> str:
     return f"<!doctype html>\n{page}\n"
 
 
-def _stylesheet() -> str:
+def stylesheet() -> str:
+    """Return the style that pages with explanations share."""
     return resources.files(__package__).joinpath("page.css").read_text("utf-8")

@@ -165,7 +165,8 @@ class ModelTelemetry:
 
         Args:
             num_texts: Texts of the run: that many forward passes.
-            num_masked: How many of them ran under a mask, to verify an explanation.
+            num_masked: How many of them ran under a mask, to verify an explanation or
+                because their caller hid tokens.
             num_tokens: Their tokens in total, >= 1.
             num_padding: Padding computed beside them, tokens.
             release: Which of `RELEASES` let it go.
@@ -174,13 +175,19 @@ class ModelTelemetry:
             Run(num_texts, num_masked, num_tokens, num_padding, release)
         )
 
-    def count_text(self, explanation: Explanation, outputs: Outputs) -> None:
+    def count_text(
+        self, explanation: Explanation, outputs: Outputs, *, is_masked: bool = False
+    ) -> None:
         """Count what was said of one text: its gates and how far they can be trusted.
 
         Args:
             explanation: What its caller is told.
             outputs: Of its run, a batch of one, all states.
+            is_masked: Whether its caller hid some of its tokens. Then it is no text of
+                the model's traffic, and would only blur sparsity and drift.
         """
+        if is_masked:
+            return
         said = explanation.prediction
         gates_by_kind = {
             GateKind.INPUT: outputs.input_gates,

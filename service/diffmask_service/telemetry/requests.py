@@ -104,7 +104,8 @@ class RequestMetrics:
         )
         self.texts = series.counters(
             "diffmask_texts_total",
-            "Texts answered, by whether gates were asked for.",
+            "Texts answered, those with masked tokens left out, by whether gates were"
+            " asked for.",
             "is_explained",
             ("true", "false"),
         )

@@ -83,7 +83,12 @@ def calls(draw: st.DrawFn) -> ExplainCall:
         inputs=tuple(
             draw(
                 st.lists(
-                    st.builds(TextInput, text=names, text_pair=st.none() | names),
+                    st.builds(
+                        TextInput,
+                        text=names,
+                        text_pair=st.none() | names,
+                        masked_tokens=st.lists(st.integers(0, 2**32 - 1)).map(tuple),
+                    ),
                     min_size=1,
                     max_size=3,
                 )

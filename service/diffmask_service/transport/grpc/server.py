@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from diffmask_service.errors import StartError
 from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
+from diffmask_service.transport.access import Access
 from diffmask_service.transport.grpc import inference_service
 from diffmask_service.transport.grpc.authentication import Authentication
 from diffmask_service.transport.grpc.health import HealthServicer
@@ -106,7 +107,7 @@ def build_server(
         # A call that is refused is logged and counted as well.
         interceptors=[
             CallInterceptor(SERVICE_NAMES, telemetry=telemetry),
-            _authentication(settings.security),
+            Authentication(open_access(settings.security)),
         ],
         options=_options(settings),
     )
@@ -199,11 +200,20 @@ def _taken(address: str, purpose: str, setting: str) -> StartError:
     )
 
 
-def _authentication(security: GrpcSecurity) -> Authentication:
+def open_access(security: GrpcSecurity) -> Access:
+    """Read the callers' tokens.
+
+    Args:
+        security: Where they lie.
+
+    Raises:
+        StartError: A file cannot be used.
+    """
+
     def tokens(path: Path | None, setting: str) -> TokenFile | None:
         return None if path is None else TokenFile(path, setting=setting)
 
-    return Authentication(
+    return Access(
         inference=tokens(security.inference_tokens, "--inference-token-file"),
         admin=tokens(security.admin_tokens, "--admin-token-file"),
     )

@@ -67,6 +67,7 @@ def request_from_proto(message: pb.ExplainRequest) -> ExplainCall:
             TextInput(
                 text=item.text,
                 text_pair=item.text_pair if item.HasField("text_pair") else None,
+                masked_tokens=tuple(item.masked_tokens),
             )
             for item in message.inputs
         ),
@@ -91,7 +92,11 @@ def request_to_proto(call: ExplainCall) -> pb.ExplainRequest:
             model=call.model,
             version=call.version,
             inputs=[
-                pb.TextInput(text=item.text, text_pair=item.text_pair)
+                pb.TextInput(
+                    text=item.text,
+                    text_pair=item.text_pair,
+                    masked_tokens=item.masked_tokens,
+                )
                 for item in call.inputs
             ],
             options=pb.ExplainOptions(

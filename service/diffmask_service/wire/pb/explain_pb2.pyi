@@ -26,12 +26,14 @@ GRANULARITY_TOKENS: Granularity
 GRANULARITY_WORDS: Granularity
 
 class TextInput(_message.Message):
-    __slots__ = ("text", "text_pair")
+    __slots__ = ("text", "text_pair", "masked_tokens")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     TEXT_PAIR_FIELD_NUMBER: _ClassVar[int]
+    MASKED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     text: str
     text_pair: str
-    def __init__(self, text: _Optional[str] = ..., text_pair: _Optional[str] = ...) -> None: ...
+    masked_tokens: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, text: _Optional[str] = ..., text_pair: _Optional[str] = ..., masked_tokens: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ExplainOptions(_message.Message):
     __slots__ = ("gates", "states", "granularity", "top_k", "truncate", "verify", "explain_when")

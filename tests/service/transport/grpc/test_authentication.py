@@ -12,7 +12,7 @@ import pytest
 from diffmask_service.engine import Engine
 from diffmask_service.repository import Repository
 from diffmask_service.telemetry import Telemetry
-from diffmask_service.transport.grpc.authentication import ADMIN_METHODS
+from diffmask_service.transport.access import ADMIN_METHODS
 from diffmask_service.transport.grpc.health import HealthServicer
 from diffmask_service.transport.grpc.server import (
     SERVICE,

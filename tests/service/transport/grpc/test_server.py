@@ -20,6 +20,7 @@ from diffmask_service.transport.grpc.server import (
     join_address,
 )
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
+from tests.support.tiny import tiny_logits
 
 ON_ANY_PORT = GrpcSettings(
     host="127.0.0.1", port=0, max_message_bytes=4096, has_reflection=False
@@ -67,6 +68,17 @@ async def test_explain_answers(stub: explain_pb2_grpc.ExplainerStub) -> None:
     reply = await stub.Explain(request_for("a good movie"))
     assert reply.explanations[0].prediction.label == "positive"
     assert reply.model.id == "tiny"
+
+
+async def test_masked_tokens_are_out_of_the_model_s_sight(
+    stub: explain_pb2_grpc.ExplainerStub,
+) -> None:
+    text = explain_pb2.TextInput(text="a good movie", masked_tokens=[0, 2])
+    reply = await stub.Explain(explain_pb2.ExplainRequest(inputs=[text]))
+    kept = [False, True, False, True, True]
+    tokens = ("[CLS]", "a", "good", "movie", "[SEP]")
+    logits = list(reply.explanations[0].prediction.logits)
+    assert logits == tiny_logits(tokens, kept=kept).tolist()
 
 
 async def test_a_deadline_reaches_the_engine(

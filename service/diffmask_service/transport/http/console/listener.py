@@ -1,0 +1,117 @@
+"""Uvicorn on a thread of its own, so that no browser keeps a gRPC call waiting."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from diffmask_service.errors import StartError
+from diffmask_service.transport.tls import TlsFiles, http_context
+
+# A browser opens a handful, a scrape one.
+_MAX_CONNECTIONS = 256
+_SILENT_SECONDS = 10
+
+
+class _PatientProtocol(H11Protocol):
+    """Closes connections that bring no request; Uvicorn waits for the first for ever.
+
+    With this many of them, nobody else would be served.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            _SILENT_SECONDS, self.timeout_keep_alive_handler
+        )
+
+
+class ConsoleServer:
+    """The HTTP listener with a console.
+
+    Args:
+        application: Answers every request.
+        host: Address to listen on.
+        port: Port to listen on; 0 lets the system choose.
+        max_header_bytes: Largest headers of a request, bytes.
+        tls: Certificate; None for plain text.
+
+    Attributes:
+        port: Port that it listens on.
+
+    Raises:
+        StartError: The address cannot be listened on, or the certificate not be used.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        max_header_bytes: int,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        secure = None if tls is None else http_context(tls)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise StartError(
+                f"cannot listen for HTTP on {host}:{port} ({error.strerror}); free the"
+                " port or choose another with --metrics-port"
+            ) from error
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            application,
+            http=_PatientProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=max_header_bytes,
+        )
+        config.load()
+        config.ssl = None if secure is None else _renewed(secure)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run,
+            kwargs={"sockets": [self._socket]},
+            name="diffmask-console",
+            daemon=True,
+        )
+
+    def start(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def _renewed(secure: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    # A context that is asked at each handshake and gives way to the present one.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def present(connection: ssl.SSLObject, *_: object) -> None:
+        connection.context = secure()
+
+    context.sni_callback = present
+    return context
