@@ -84,7 +84,8 @@ def main(seed: int, folder: Path, arguments: Sequence[str]) -> None:
     torch.set_num_threads(1)
     importlib.import_module("diffmask_training.commands")
     draw = random.Random(seed)
-    moments = [*_EARLY, *(draw.uniform(0, _LATEST) for _ in range(_NUM_DRAWN)), *_LATE]
+    drawn = [draw.uniform(0, _LATEST) for _ in range(_NUM_DRAWN)]
+    moments: list[_Moment | float] = [*_EARLY, *drawn, *_LATE]
     num_killed = 0
     for moment in moments:
         if isinstance(moment, float):

@@ -121,7 +121,7 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         max_mask_rate=config.max_mask_rate,
     )
     with masking.applied(model, tokenizer), _writing(config.checkpoint):
-        trainer.train(resume_from_checkpoint=begun and str(begun))
+        trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
     report = _figures(model, test, task, pad_id=tokenizer.pad_token_id)
     _save(config, model, tokenizer, report)
     return report

@@ -18,7 +18,8 @@ def settled_precision(choice: PrecisionChoice, device: torch.device) -> Precisio
     if choice != "auto":
         return choice
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if has_bf16 else "fp32"
     return "bf16" if device.type == "cpu" and _processor_has_bf16() else "fp32"
 
 

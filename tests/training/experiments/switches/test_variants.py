@@ -19,8 +19,8 @@ from diffmask_training.experiments.switches.variants import (
     ZeroBaseline,
 )
 from diffmask_training.hard_concrete import HardConcreteShape
-from diffmask_training.masked_runs import Drawn, MaskedRuns
-from diffmask_training.masking import SampledGates, hard_gates
+from diffmask_training.masked_runs import Drawn, MaskedRuns, Masking
+from diffmask_training.masking import SampledGates, draw_noise, hard_gates
 from diffmask_training.primal import Primal
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.records import Record
@@ -109,7 +109,7 @@ def test_score_function_has_the_gradient_of_the_expectation() -> None:
     logits = torch.tensor([0.3, -0.7, 1.1], requires_grad=True)
     cost = torch.tensor([0.5, 1.0, 2.0])
     chances = torch.sigmoid(logits)
-    (expected,) = torch.autograd.grad((cost * (1 - chances)).sum() ** 1, logits)
+    (expected,) = torch.autograd.grad((cost * (1 - chances)).sum(), logits)
     found = torch.zeros(3)
     for outcome in _outcomes():
         values = torch.tensor([outcome])
@@ -147,9 +147,6 @@ def _plain(values: Tensor) -> bool:
 
 
 def test_reinforce_draws_open_or_shut_gates_alone(classifier: Classifier) -> None:
-    from diffmask_training.masked_runs import Masking  # noqa: PLC0415
-    from diffmask_training.masking import draw_noise  # noqa: PLC0415
-
     batch = _batch(classifier)
     encoder = classifier.encoder
     shape = ProbeShape(
@@ -162,7 +159,7 @@ def test_reinforce_draws_open_or_shut_gates_alone(classifier: Classifier) -> Non
     )
     masking = Masking(state_index=1, texts=torch.arange(2), noise=noise)
     captured = encoder.capture(batch.inputs)
-    drawn = {}
+    drawn: dict[type[MaskedRuns], Tensor] = {}
     for kind in (ScoreFunction, MaskedRuns):
         runs = kind(
             encoder,

@@ -27,6 +27,7 @@ from diffmask_training.records import Columns, read_records
 
 _LABELS = ("negative", "positive")
 _REAL = "bert"
+_DEFAULTS = FitConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class ConvergenceExperiment:
         hidden_size: Width of its states.
         vocabulary_size: Most tokens of its vocabulary.
         epochs: Passes over all labelled phrases when it is trained.
+        epoch_steps: Steps of each epoch of a fit; a trial may have fewer.
     """
 
     data: Path = Path()
@@ -61,6 +63,7 @@ class ConvergenceExperiment:
     hidden_size: int = 128
     vocabulary_size: int = 8000
     epochs: float = 2.0
+    epoch_steps: int = _DEFAULTS.epoch_steps
 
 
 def run_convergence(experiment: ConvergenceExperiment) -> None:
@@ -88,7 +91,13 @@ def run_convergence(experiment: ConvergenceExperiment) -> None:
     }
     settings = {
         field: getattr(experiment, field)
-        for field in ("num_layers", "hidden_size", "vocabulary_size", "epochs")
+        for field in (
+            "num_layers",
+            "hidden_size",
+            "vocabulary_size",
+            "epochs",
+            "epoch_steps",
+        )
     }
     run_units(name, settings, units, directory=experiment.to)
 
@@ -100,7 +109,13 @@ def _fit(
     probes = experiment.models / f"{family}-probes-{seed}"
     where = treebank_files(experiment.data)
     config = FitConfig(
-        **where, checkpoint=checkpoint, probes=probes, kind=kind, seed=seed, resume=True
+        **where,
+        checkpoint=checkpoint,
+        probes=probes,
+        kind=kind,
+        seed=seed,
+        epoch_steps=experiment.epoch_steps,
+        resume=True,
     )
     fitted = fit(config, SILENT)
     classifier = load_classifier(checkpoint)

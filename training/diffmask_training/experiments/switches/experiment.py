@@ -113,8 +113,7 @@ def _fit(
     trainer, texts = prepared.trainer, prepared.texts
     for _ in range(config.epochs):
         _fix_state(trainer, variant)
-        for _ in trainer.train_epoch(texts.train):
-            pass
+        list(trainer.train_epoch(texts.train))
         trainer.pacing.update(trainer.examiner.validate(texts.validation))
     tests = held_out_texts(load_classifier(experiment.checkpoint), config)
     figures = trainer.examiner.validate(tests)
