@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     texts, checkpoint, probes = map(Path, arguments)
     torch.set_num_threads(1)
     config = FitConfig(
+        epoch_steps=0,
         data=texts.parent,
         train=Path(texts.name),
         checkpoint=checkpoint,

@@ -18,6 +18,8 @@ from diffmask_training.sharing import Processes
 SETTINGS = {
     "margin": 0.1,
     "epochs": 2,
+    "epoch_steps": 0,
+    "precision": "fp32",
     "batch_size": 16,
     "learning_rate": 1e-3,
     "validation_texts": 40,

@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -78,3 +79,30 @@ def test_encoding_cuts_and_marks_pairs(classifier: Classifier, tmp_path: Path) -
     cut = encode([text], classifier.tokenizer, 4, task=task)[0]
     assert len(cut.input_ids) == 4
     assert cut.label is None
+
+
+def _drawn(num_texts: int | None, seed: int = 0) -> list[int]:
+    batches = shuffled_batches(
+        _encodings([2, 3, 4, 2, 3, 4, 2, 3, 4, 2]),
+        batch_size=4,
+        pad_id=0,
+        generator=torch.Generator().manual_seed(seed),
+        num_texts=num_texts,
+    )
+    return [number for batch in batches for number in _numbers(batch)]
+
+
+def test_part_of_the_texts_is_drawn_without_repeats() -> None:
+    assert len(_drawn(7)) == len(set(_drawn(7))) == 7
+    assert set(_drawn(7)) != set(_drawn(7, seed=1))
+
+
+def test_few_texts_are_drawn_about_equally_often() -> None:
+    counts = Counter(_drawn(34))
+    assert sum(counts.values()) == 34
+    assert set(counts.values()) == {3, 4}
+
+
+def test_every_text_is_drawn_once_unless_told_otherwise() -> None:
+    assert sorted(_drawn(None)) == list(range(10))
+    assert _drawn(None) == _drawn(10)

@@ -93,7 +93,7 @@ def test_recipe_supplies_defaults_and_a_flag_goes_before_it(
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
         f'[data]\ntrain = "{texts.name}"\n'
-        "[fit]\nepochs = 7\n[fit.hidden]\nmargin = 9.0\n"
+        "[fit]\nepochs = 7\nepoch_steps = 0\n[fit.hidden]\nmargin = 9.0\n"
     )
     status = main(
         [
@@ -115,7 +115,16 @@ def test_unsound_fit_ends_with_status_one(
     checkpoint: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = _flags(texts, checkpoint, tmp_path / "probes")
-    strict = ["--margin", "1e-6", "--epochs", "1", "--initial-bias", "0"]
+    strict = [
+        "--margin",
+        "1e-6",
+        "--epochs",
+        "1",
+        "--epoch-steps",
+        "0",
+        "--initial-bias",
+        "0",
+    ]
     assert main(["fit", *flags, *strict]) == 1
     printed = capsys.readouterr().out
     assert "verdict: infeasible in" in printed

@@ -99,3 +99,10 @@ def test_multipliers_move_as_the_settings_say() -> None:
     ascent = FitConfig(dual="ascent", integral=0.7, restarts=False).controller()
     assert ascent == Ascent(rate=0.7, restarts=False, initial=15.0)
     assert isinstance(FitConfig(dual="rmsprop").controller(), RMSprop)
+
+
+def test_epochs_are_counted_in_steps_or_in_passes() -> None:
+    steps = FitConfig(epoch_steps=5, batch_size=4)
+    assert (steps.texts_an_epoch(7), steps.steps_an_epoch(7)) == (20, 5)
+    passes = FitConfig(epoch_steps=0, batch_size=4)
+    assert (passes.texts_an_epoch(7), passes.steps_an_epoch(7)) == (7, 2)

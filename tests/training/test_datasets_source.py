@@ -108,6 +108,7 @@ def test_fit_on_a_dataset_equals_that_on_the_same_file(
     ended = []
     for name in (texts.name, "texts.parquet"):
         config = FitConfig(
+            epoch_steps=0,
             data=tmp_path,
             train=Path(name),
             checkpoint=checkpoint,

@@ -112,7 +112,7 @@ def test_resuming_takes_up_this_run_s_checkpoint_alone(config: FinetuneConfig) -
     longer = dataclasses.replace(config, epochs=3)
     finetune(longer)
     finetune(dataclasses.replace(config, epochs=2, seed=1))
-    checkpoints = list((config.checkpoint / "checkpoints").iterdir())
+    checkpoints = list((config.checkpoint / "checkpoints").glob("checkpoint-*"))
     state = json.loads((checkpoints[0] / "trainer_state.json").read_text())
     assert len(checkpoints) == 1
     assert state["epoch"] == 2.0

@@ -36,6 +36,8 @@ def _silent(stop_after_epoch: int | None = None) -> Watcher:
 @pytest.fixture
 def config(checkpoint: Path, texts: Path, tmp_path: Path) -> FitConfig:
     return FitConfig(
+        epoch_steps=0,
+        precision="fp32",
         data=texts.parent,
         train=Path(texts.name),
         checkpoint=checkpoint,
@@ -176,3 +178,17 @@ def test_margin_given_goes_before_the_share(config: FitConfig) -> None:
     given = dataclasses.replace(config, epochs=1, margin=0.33)
     record = fit(given, _silent()).record
     assert record.config["margin"] == 0.33
+
+
+def test_epoch_has_as_many_steps_as_asked_for_of_few_texts(config: FitConfig) -> None:
+    told: list[int] = []
+    seen: list[int] = []
+    watcher = dataclasses.replace(
+        _silent(),
+        on_start=lambda _, num_steps: told.append(num_steps),
+        on_step=lambda _: seen.append(1),
+    )
+    # A pass over the 96 texts has 6 steps.
+    record = fit(dataclasses.replace(config, epochs=2, epoch_steps=8), watcher).record
+    assert (told, len(seen)) == ([8], 16)
+    assert record.config["epoch_steps"] == 8

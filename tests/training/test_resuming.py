@@ -30,6 +30,7 @@ class _Stopped(Exception):
 @pytest.fixture
 def config(checkpoint: Path, texts: Path, tmp_path: Path) -> FitConfig:
     return FitConfig(
+        epoch_steps=0,
         data=texts.parent,
         train=Path(texts.name),
         checkpoint=checkpoint,
@@ -141,6 +142,41 @@ def test_moved_files_are_the_same_fit(config: FitConfig, tmp_path: Path) -> None
     moved.write_bytes((config.data / config.train).read_bytes())
     elsewhere = dataclasses.replace(config, resume=True, train=Path("moved.jsonl"))
     fit(elsewhere, SILENT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({}, [1, 2]),
+        # What is over the margin, what has not begun to close, and what may only look
+        # as if it stood still.
+        ({"margin": 1e-6}, [1, 2, 3]),
+        ({"initial_bias": 20.0}, [1, 2, 3]),
+        ({"epoch_steps": 0}, [1, 2, 3]),
+        ({"pacing": False}, [1, 2, 3]),
+    ],
+)
+def test_sound_fit_stops_once_it_stands_still(
+    config: FitConfig, changes: dict[str, float], epochs: list[int]
+) -> None:
+    seen: list[int] = []
+    watcher = dataclasses.replace(SILENT, on_epoch=lambda epoch, *_: seen.append(epoch))
+    still = dataclasses.replace(
+        config,
+        kind="hidden",
+        epochs=3,
+        epoch_steps=2,
+        margin=9.0,
+        learning_rate=1e-12,
+        baseline_learning_rate=1e-12,
+        initial_bias=-0.32,  # half of the gates open, by the untrained network
+    )
+    still = dataclasses.replace(still, **changes)  # type: ignore[arg-type]
+    fit(still, watcher)
+    assert seen == epochs
+    # Nor does it go on from there when asked to.
+    fit(dataclasses.replace(still, resume=True), watcher)
+    assert seen == epochs
 
 
 def test_fit_stops_once_patience_is_spent(config: FitConfig) -> None:

@@ -77,6 +77,8 @@ def _num_held() -> int:
 def config(checkpoint: Path, tmp_path: Path) -> FitConfig:
     texts = write_texts(tmp_path / "many.jsonl", num_texts=160)
     return FitConfig(
+        epoch_steps=0,
+        precision="fp32",
         data=tmp_path,
         train=Path(texts.name),
         checkpoint=checkpoint,

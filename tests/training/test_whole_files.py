@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diffmask_training.errors import CheckpointError
+from diffmask_training.errors import OutputError
 from diffmask_training.whole_files import write_whole
 
 
@@ -31,7 +31,7 @@ def test_full_disk_leaves_every_file_as_it_was(tmp_path: Path) -> None:
     write_whole(tmp_path, {"a": b"old", "b": b"old"})
     with (
         _disk_of(1000),
-        pytest.raises(CheckpointError, match=r"a, b cannot be written.*--resume"),
+        pytest.raises(OutputError, match=r"a, b cannot be written.*--resume"),
     ):
         write_whole(tmp_path, {"a": b"new", "b": b"x" * 5000})
     content = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
@@ -40,5 +40,5 @@ def test_full_disk_leaves_every_file_as_it_was(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(CheckpointError, match="taken"):
+    with pytest.raises(OutputError, match="taken"):
         write_whole(tmp_path / "taken", {"a": b"1"})

@@ -100,6 +100,7 @@ def test_fit_on_windows_sees_answers_beyond_the_cut(tmp_path: Path) -> None:
         row["label"][0]["answer_start"] += shift
     path.write_text("\n".join(map(json.dumps, rows)))
     config = FitConfig(
+        epoch_steps=0,
         data=tmp_path,
         train=Path("t.jsonl"),
         validation=Path("t.jsonl"),

@@ -72,16 +72,19 @@ def shuffled_batches(
     batch_size: int,
     pad_id: int,
     generator: torch.Generator,
+    num_texts: int | None = None,
 ) -> Iterator[TensorBatch]:
-    """Yield every text once in random batches of like length.
+    """Yield texts in random batches of like length.
 
     Args:
         encodings: The texts.
         batch_size: Texts a batch; the last one may hold fewer.
         pad_id: Vocabulary index of the padding token.
         generator: Source of the order.
+        num_texts: How many are drawn: none twice before every other was drawn as often;
+            every one once when None.
     """
-    order = torch.randperm(len(encodings), generator=generator)
+    order = _drawn(len(encodings), num_texts or len(encodings), generator)
     num_pooled = batch_size * _BATCHES_A_POOL
     for start in range(0, len(order), num_pooled):
         pool = order[start : start + num_pooled]
@@ -90,6 +93,12 @@ def shuffled_batches(
     for number in torch.randperm(num_batches, generator=generator).tolist():
         chosen = order[number * batch_size :][:batch_size].tolist()
         yield collate([encodings[i] for i in chosen], pad_id=pad_id)
+
+
+def _drawn(num_held: int, num_drawn: int, generator: torch.Generator) -> Tensor:
+    passes = math.ceil(num_drawn / num_held)
+    orders = [torch.randperm(num_held, generator=generator) for _ in range(passes)]
+    return torch.cat(orders)[:num_drawn]
 
 
 def sorted_batches(

@@ -6,6 +6,7 @@ one that was never interrupted, and it is refused to one that would not.
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -15,14 +16,17 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from diffmask_service.bundle import ValueDefinition
-from diffmask_training.errors import CheckpointError
+from diffmask_training.classifier import Classifier
+from diffmask_training.errors import CheckpointError, OutputError
+from diffmask_training.identity import refuse_other
 from diffmask_training.probes import Probe, ProbeKind, ProbeShape, plain_state
 from diffmask_training.trainer import Trainer
 from diffmask_training.verdict import Verdict, verdict_from
-from diffmask_training.whole_files import write_whole
+from diffmask_training.whole_files import make_folder, write_whole
 
 _WEIGHTS = "probe.safetensors"
 _RECORD = "probe.json"
@@ -44,6 +48,8 @@ class FitRecord:
         config: Settings of the fit; the margin is the one in nats.
         verdict: Figures and advice; None in records of an older version.
         value: What was measured of a model that predicts a value; None for others.
+        classifier: Short digest of the weights that it was fitted on; empty in records
+            of an older version.
     """
 
     is_feasible: bool
@@ -56,6 +62,7 @@ class FitRecord:
     config: Mapping[str, Any]
     verdict: Verdict | None = None
     value: ValueDefinition | None = None
+    classifier: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,28 +82,42 @@ def save_probe(directory: Path, fitted: FittedProbe) -> None:
     """Write a fitted probe, whole or not at all.
 
     Raises:
-        CheckpointError: It cannot be written.
+        OutputError: It cannot be written.
     """
+    tensors = {name: value.cpu() for name, value in plain_state(fitted.probe).items()}
+    weights = save(tensors)
     described = {
         "shape": dataclasses.asdict(fitted.probe.shape),
         "record": dataclasses.asdict(fitted.record),
+        # Two files cannot be replaced at once; a reader sees whether they belong
+        # together.
+        "weights": hashlib.sha256(weights).hexdigest(),
     }
     text = json.dumps(described, indent=2, default=str) + "\n"
-    tensors = {name: value.cpu() for name, value in plain_state(fitted.probe).items()}
-    write_whole(directory, {_WEIGHTS: save(tensors), _RECORD: text.encode()})
+    write_whole(directory, {_WEIGHTS: weights, _RECORD: text.encode()})
 
 
-def load_probe(probes: Path, kind: ProbeKind) -> FittedProbe:
+def load_probe(
+    probes: Path, kind: ProbeKind, *, classifier: Classifier | None = None
+) -> FittedProbe:
     """Read the fitted probe of one kind.
 
+    Args:
+        probes: Directory of the fitted probes, a folder a kind.
+        kind: What it masks.
+        classifier: What it is to explain, and so must have been fitted on; not looked
+            at when None.
+
     Raises:
-        CheckpointError: It is missing or not a probe.
+        CheckpointError: It is missing, not a probe, or another classifier's.
     """
     directory = probes / kind
     try:
         described = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
         probe = Probe(ProbeShape(**described["shape"]))
-        probe.load_state_dict(load_file(directory / _WEIGHTS))
+        weights = (directory / _WEIGHTS).read_bytes()
+        _refuse_stray(weights, described.get("weights"))
+        probe.load_state_dict(load(weights))
         record = FitRecord(**described["record"])
         if record.verdict is not None:
             verdict = verdict_from(described["record"]["verdict"])
@@ -109,9 +130,50 @@ def load_probe(probes: Path, kind: ProbeKind) -> FittedProbe:
             f"{directory}: no fitted probe; run `diffmask-train fit --kind {kind}`"
             f" first"
         ) from error
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        OSError,
+        SafetensorError,
+    ) as error:
         raise CheckpointError(f"{directory}: not a fitted probe ({error})") from error
-    return FittedProbe(probe=probe.eval(), record=record)
+    fitted = FittedProbe(probe=probe.eval(), record=record)
+    if classifier is not None:
+        refuse_misfit(kind, fitted, classifier)
+    return fitted
+
+
+def refuse_misfit(kind: ProbeKind, fitted: FittedProbe, classifier: Classifier) -> None:
+    """Refuse a probe that was fitted on another classifier.
+
+    Raises:
+        CheckpointError: Its states are not the classifier's, or its weights were others
+            then.
+    """
+    widths, begun = fitted.probe.shape.widths, fitted.record.classifier
+    if widths != classifier.encoder.widths:
+        raise CheckpointError(
+            f"the {kind} probe was fitted on states of the widths {list(widths)}, this"
+            f" classifier's have {list(classifier.encoder.widths)}; fit it on this"
+            " classifier"
+        )
+    if begun not in {"", classifier.weights}:
+        raise CheckpointError(
+            f"the {kind} probe was fitted on a classifier with the weights {begun},"
+            f" this one's are {classifier.weights}; fit it on this classifier"
+        )
+
+
+def _refuse_stray(weights: bytes, expected: str | None) -> None:
+    # Records of an older version do not name them.
+    if expected is not None and hashlib.sha256(weights).hexdigest() != expected:
+        raise ValueError(
+            f"{_WEIGHTS} is not the one that {_RECORD} was written with; the fit was"
+            " interrupted just then: run it once more with --resume"
+        )
 
 
 def save_resume(
@@ -131,7 +193,7 @@ def save_resume(
             by name.
 
     Raises:
-        CheckpointError: It cannot be written; the last one is as it was.
+        OutputError: It cannot be written; the last one is as it was.
     """
     buffer = io.BytesIO()
     state = {
@@ -156,7 +218,7 @@ def load_resume(
         return None
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        _refuse_other(path, state["identity"], identity)
+        refuse_other(path, state["identity"], identity)
         trainer.load_state_dict(state["trainer"])
         progress: dict[str, Any] = state["progress"]
     except (
@@ -174,17 +236,16 @@ def load_resume(
     return progress
 
 
-def _refuse_other(
-    path: Path, begun: Mapping[str, str], given: Mapping[str, str]
-) -> None:
-    names = sorted({*begun, *given})
-    differing = [
-        f"{name} was {begun.get(name, 'not there')}, is {given.get(name, 'not there')}"
-        for name in names
-        if begun.get(name) != given.get(name)
-    ]
-    if differing:
-        raise CheckpointError(
-            f"{path}: belongs to another fit: {'; '.join(differing)}. Go on with what"
-            " it was begun with, or delete it to start again"
-        )
+def forget_resume(directory: Path) -> None:
+    """Drop an earlier run's checkpoint, which this one is not to go on from.
+
+    Raises:
+        OutputError: The folder cannot be made or written in.
+    """
+    make_folder(directory)
+    try:
+        (directory / _RESUME).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{directory}: cannot be written ({error.strerror})"
+        ) from error

@@ -46,6 +46,7 @@ from diffmask_training.reports.values import report_json
 from diffmask_training.sanity.refits import randomise, recover_shortcuts
 from diffmask_training.sharing import Processes
 from diffmask_training.splits import read_splits
+from diffmask_training.whole_files import make_folder, write_whole
 
 _KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
 
@@ -91,13 +92,18 @@ def run_fit(config: FitConfig) -> int:
 def run_evaluate(config: EvaluateConfig) -> int:
     """Measure explanations on the test texts; 1 when masks give the label away."""
     console = Console()
+    for path in (config.report, config.html):
+        if path is not None:
+            make_folder(path.parent)
     if config.bundle is not None:
         return _evaluate_bundle(config, config.bundle, console)
     classifier = load_classifier(
         config.checkpoint, no_answer_threshold=config.no_answer_threshold
     )
     splits = read_splits(config, classifier.labels, task=classifier.encoder.task.name)
-    fitted = {kind: load_probe(config.probes, kind) for kind in _KINDS}
+    fitted = {
+        kind: load_probe(config.probes, kind, classifier=classifier) for kind in _KINDS
+    }
 
     def watched(texts: Sequence[ExplainedText]) -> Iterable[ExplainedText]:
         return track(texts, "texts", console=Console(stderr=True), transient=True)
@@ -140,7 +146,7 @@ def run_refine(config: RefineConfig) -> int:
     records = _texts_to_refine(config, classifier.labels)
     task = classifier.encoder.task
     encodings = encode(records, classifier.tokenizer, config.max_tokens, task=task)
-    fitted = load_probe(config.probes, config.kind)
+    fitted = load_probe(config.probes, config.kind, classifier=classifier)
     settings = config.refinement(float(fitted.record.config["margin"]))
     explained = explain_texts(classifier, {config.kind: fitted.probe}, encodings)
     refined = [
@@ -268,7 +274,5 @@ def _as_json(content: object) -> str:
 
 
 def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}")
-    staged.write_text(content, encoding="utf-8")
-    staged.replace(path)
+    content_by_name = {path.name: content.encode()}
+    write_whole(path.parent, content_by_name, remedy="Make room, and run it again")

@@ -37,6 +37,7 @@ class DealtRuns:
         pacing: Pacing,
         processes: Processes,
         stopwatch: Stopwatch,
+        runs: type[MaskedRuns],
     ) -> None:
         self.generator = torch.Generator().manual_seed(config.seed)
         self._config = config
@@ -45,7 +46,7 @@ class DealtRuns:
         self._pacing = pacing
         self._processes = processes
         self._stopwatch = stopwatch
-        self._runs = MaskedRuns(
+        self._runs = runs(
             encoder,
             probe,
             relaxation=config.relaxation,

@@ -29,8 +29,8 @@ def encode(
 
     Raises:
         DataError: A text has no second one though the task needs it, or the other way
-            round, a question alone is longer than the limit, or the task has no use for
-            a record.
+            round, a question alone is longer than the limit, a text holds no token, or
+            the task has no use for a record.
     """
     has_pairs = any(record.text_pair is not None for record in records)
     if task.pairs == "needed" and not all(record.text_pair for record in records):
@@ -72,28 +72,16 @@ def encode_each(
         task: What the model predicts.
 
     Raises:
-        DataError: As for `encode`, or a text holds no token.
+        DataError: As for `encode`.
     """
 
     def encoded(record: Record) -> Encoding:
         (encoding,) = encode([record], tokenizer, max_tokens, task=task)
-        _refuse_empty(record, encoding)
         return encoding
 
     if isinstance(records, MadeWhenAsked):
         return MadeWhenAsked(records, encoded)
-    encodings = encode(records, tokenizer, max_tokens, task=task)
-    for record, encoding in zip(records, encodings, strict=True):
-        _refuse_empty(record, encoding)
-    return encodings
-
-
-def _refuse_empty(record: Record, encoding: Encoding) -> None:
-    if not encoding.input_ids:
-        raise DataError(
-            f"the tokenizer finds no token in the text {record.text!r}; leave it out,"
-            " or use a tokenizer that adds special tokens"
-        )
+    return encode(records, tokenizer, max_tokens, task=task)
 
 
 def encoding_of(record: Record, tokens: Tokens, *, task: Task) -> Encoding:
@@ -105,9 +93,11 @@ def encoding_of(record: Record, tokens: Tokens, *, task: Task) -> Encoding:
         task: What the model predicts.
 
     Raises:
-        DataError: The task has no use for the record.
+        DataError: The task has no use for the record, or one of its texts holds no
+            token.
     """
     task.check(record)
+    _refuse_empty(record, tokens)
     source = record.text if record.text_pair is None else record.text_pair
     return Encoding(
         input_ids=tuple(tokens.ids),
@@ -117,3 +107,13 @@ def encoding_of(record: Record, tokens: Tokens, *, task: Task) -> Encoding:
         offsets=tuple(tokens.offsets),
         source=source,
     )
+
+
+def _refuse_empty(record: Record, tokens: Tokens) -> None:
+    # Characters without a width, for one, are a text and give no token.
+    for number, text in enumerate((record.text, record.text_pair)):
+        if text is not None and number not in tokens.sequence_ids:
+            raise DataError(
+                f"the tokenizer finds no token in the text {text!r}, or all of it was"
+                " cut; leave it out, or raise --max-train-tokens"
+            )

@@ -6,6 +6,7 @@ TrainingError
 ├── DataError           a data file is missing or a row is malformed; names file and
 line
 ├── CheckpointError     a model directory is not what the command needs
+├── OutputError         a file or folder cannot be written, on a full disk for one
 ├── ExportError         the exporter did not make the graph that it should
 ├── NonFiniteError      a loss or a gradient is not a finite number
 ├── InfeasibleError     the probe did not converge; export needs an explicit flag
@@ -33,6 +34,10 @@ class DataError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A model directory or training checkpoint is not what the command needs."""
+
+
+class OutputError(TrainingError):
+    """A file or folder cannot be written; what was there before is as it was."""
 
 
 class ExportError(TrainingError):

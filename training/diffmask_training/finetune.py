@@ -8,17 +8,16 @@ what is ours is the optional random masking of what the classifier reads.
 import dataclasses
 import json
 import os
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import Tensor
 from transformers import (
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     PreTrainedModel,
@@ -30,26 +29,34 @@ from transformers import (
 from diffmask_training.batches import Encoding, sorted_batches
 from diffmask_training.config import FinetuneConfig
 from diffmask_training.encoding import encode_each
-from diffmask_training.errors import CheckpointError
+from diffmask_training.epoch_checkpoints import begin, last_whole
+from diffmask_training.errors import CheckpointError, NonFiniteError, OutputError
 from diffmask_training.families import family_of, input_names
+from diffmask_training.identity import digest_of, identity_of
 from diffmask_training.made_when_asked import MadeWhenAsked
+from diffmask_training.pretrained import (
+    HEADS,
+    read_model,
+    read_settings,
+    read_tokenizer,
+    weights_digest,
+)
 from diffmask_training.random_masking import RandomMasking
 from diffmask_training.records import Record
 from diffmask_training.splits import read_splits
 from diffmask_training.tasks import Task, task_named
+from diffmask_training.whole_files import (
+    make_folder,
+    write_folder_whole,
+    write_whole,
+)
 from diffmask_training.windows import Windows
-
-_HEADS: Mapping[str, Any] = {
-    "ForSequenceClassification": AutoModelForSequenceClassification,
-    "ForTokenClassification": AutoModelForTokenClassification,
-    "ForQuestionAnswering": AutoModelForQuestionAnswering,
-}
 
 
 def finetune(config: FinetuneConfig) -> dict[str, float]:
     """Fine-tune a classifier and save it with its tokenizer.
 
-    Interrupted runs resume from the last epoch's checkpoint.
+    An interrupted run goes on from the last epoch's checkpoint when asked to resume.
 
     Args:
         config: What to train on and how.
@@ -60,29 +67,87 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
 
     Raises:
         DataError: A data file is missing or malformed.
-        CheckpointError: The base directory holds no model, or one of a family that
-            cannot be masked though masks are asked for.
+        CheckpointError: The base directory holds no model, a damaged one, or one of a
+            family that cannot be masked though masks are asked for; or the checkpoint
+            to go on from belongs to another run.
+        NonFiniteError: The loss is not finite.
+        OutputError: Something cannot be written.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not (config.base / "config.json").is_file():
         raise CheckpointError(
             f"{config.base}: holds no pretrained model; name its directory with --base"
         )
+    read_settings(config.base)
+    make_folder(config.checkpoint)
     task = task_named(config.task).with_no_answer(config.no_answer_threshold)
     splits = read_splits(
         config, config.labels, task=config.task, phrases=config.phrases
     )
-    tokenizer = AutoTokenizer.from_pretrained(config.base)
     torch.manual_seed(config.seed)
-    model = _HEADS[task.head].from_pretrained(
+    model = read_model(
         config.base,
-        ignore_mismatched_sizes=True,  # of a head that another task was learned with
+        HEADS[task.head],
+        new_head=True,
         **_head_settings(task, config.labels),
     )
+    tokenizer = read_tokenizer(config.base, model)
     task = task.with_labels(task.labels(model.config))
     if config.masked_share:
         family_of(model)
-    arguments = TrainingArguments(
+    features = _Features(names=input_names(model), task=task, labels=config.labels)
+    test = encode_each(splits.test, tokenizer, config.max_train_tokens, task=task)
+    collators = {"ForTokenClassification": DataCollatorForTokenClassification}
+    train = _train(config, splits.train, tokenizer, task)
+    trainer = _Trainer(
+        model=model,
+        args=_arguments(config),
+        train_dataset=features.of_all(train),
+        eval_dataset=features.of_all(test),
+        data_collator=collators.get(task.head, DataCollatorWithPadding)(tokenizer),
+    )
+    begun = _begun(
+        config,
+        identity_of(
+            config,
+            base=weights_digest(config.base),
+            training_texts=digest_of(train),
+            test_texts=digest_of(test),
+        ),
+    )
+    masking = RandomMasking(
+        masked_share=config.masked_share,
+        hidden_share=config.hidden_share,
+        max_mask_rate=config.max_mask_rate,
+    )
+    with masking.applied(model, tokenizer), _writing(config.checkpoint):
+        trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
+    report = _figures(model, test, task, pad_id=tokenizer.pad_token_id)
+    _save(config, model, tokenizer, report)
+    return report
+
+
+class _Trainer(Trainer):
+    """The library's, which goes on whatever the loss is."""
+
+    def training_step(self, *arguments: Any, **settings: Any) -> Tensor:
+        """Take one step.
+
+        Raises:
+            NonFiniteError: The loss is not finite.
+        """
+        loss = super().training_step(*arguments, **settings)
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteError(
+                f"step {self.state.global_step + 1}: the loss is not finite; lower"
+                " --learning-rate, or use --precision fp32. The last epoch's checkpoint"
+                " is as it was"
+            )
+        return loss
+
+
+def _arguments(config: FinetuneConfig) -> TrainingArguments:
+    return TrainingArguments(
         output_dir=str(config.checkpoint / "checkpoints"),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
@@ -103,36 +168,45 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         remove_unused_columns=False,
         dataloader_num_workers=0,
     )
-    features = _Features(names=input_names(model), task=task, labels=config.labels)
-    test = encode_each(splits.test, tokenizer, config.max_train_tokens, task=task)
-    collators = {"ForTokenClassification": DataCollatorForTokenClassification}
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=features.of_all(_train(config, splits.train, tokenizer, task)),
-        eval_dataset=features.of_all(test),
-        data_collator=collators.get(task.head, DataCollatorWithPadding)(tokenizer),
-    )
-    checkpoints = config.checkpoint / "checkpoints"
-    if not config.resume:
-        # A later --resume must not take up what an earlier run left.
-        shutil.rmtree(checkpoints, ignore_errors=True)
-    can_resume = any(checkpoints.glob("checkpoint-*"))
-    masking = RandomMasking(
-        masked_share=config.masked_share,
-        hidden_share=config.hidden_share,
-        max_mask_rate=config.max_mask_rate,
-    )
-    with masking.applied(model, tokenizer):
-        trainer.train(resume_from_checkpoint=can_resume)
-    report = _figures(model, test, task, pad_id=tokenizer.pad_token_id)
-    model.save_pretrained(config.checkpoint)
-    tokenizer.save_pretrained(config.checkpoint)
+
+
+def _save(
+    config: FinetuneConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    report: Mapping[str, float],
+) -> None:
     record = {"config": dataclasses.asdict(config), "report": report}
-    (config.checkpoint / "finetune.json").write_text(
-        json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8"
-    )
-    return report
+
+    def write(directory: Path) -> None:
+        model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+
+    write_folder_whole(config.checkpoint, write)
+    text = json.dumps(record, indent=2, default=str) + "\n"
+    write_whole(config.checkpoint, {"finetune.json": text.encode()})
+
+
+def _begun(config: FinetuneConfig, identity: Mapping[str, str]) -> Path | None:
+    directory = config.checkpoint / "checkpoints"
+    if config.resume:
+        return last_whole(directory, identity)
+    begin(directory, identity)
+    return None
+
+
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    # The library writes its checkpoints by several others, each with errors of its own.
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        raise OutputError(
+            f"{directory}: the checkpoint cannot be written"
+            f" ({str(error).partition(chr(10))[0]}). Make room, and go on with --resume"
+        ) from error
 
 
 def _head_settings(task: Task, labels: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Fit one probe: epochs with validation, the best probe calibrated and judged."""
 
 import dataclasses
-import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ import torch
 from diffmask_training.checkpoint import (
     FitRecord,
     FittedProbe,
+    forget_resume,
     load_resume,
     save_probe,
     save_resume,
@@ -27,6 +27,7 @@ from diffmask_training.preparation import Prepared, prepare
 from diffmask_training.probes import plain_state
 from diffmask_training.selection import Candidate, assess, best_of
 from diffmask_training.sharing import Processes
+from diffmask_training.trainer import Trainer
 from diffmask_training.verdict import Verdict, judge
 
 
@@ -46,6 +47,15 @@ class Watcher:
     on_step: Callable[[Sequence[StepFigures]], None]
     on_epoch: Callable[[int, Figures, Sequence[float]], None]
     on_finish: Callable[[int, Figures, Sequence[float]], None]
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+SILENT = Watcher(
+    on_start=_nothing, on_step=_nothing, on_epoch=_nothing, on_finish=_nothing
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,8 +113,8 @@ def fit(
 
     Raises:
         DataError: A data file is missing or malformed.
-        CheckpointError: The classifier cannot be used, a resumed fit does not match, or
-            something cannot be written.
+        CheckpointError: The classifier cannot be used, or a resumed fit does not match.
+        OutputError: Something cannot be written.
         NonFiniteError: The loss or a gradient is not finite.
     """
     started = time.perf_counter()
@@ -116,6 +126,8 @@ def fit(
         kept = load_resume(directory, prepared.trainer, identity=prepared.identity)
         if kept is not None:
             progress.load_state_dict(kept)
+    elif processes.is_main:
+        forget_resume(directory)
     seconds_before = progress.seconds
     _run_epochs(prepared, progress, watcher, since=started - seconds_before)
     if progress.best is None:
@@ -134,9 +146,9 @@ def _run_epochs(
     trainer, texts = prepared.trainer, prepared.texts
     config, processes = trainer.config, trainer.processes
     directory = config.probes / config.kind
-    num_steps = math.ceil(len(texts.train) / config.batch_size)
+    num_steps = config.steps_an_epoch(len(texts.train))
     watcher.on_start(trainer.encoder.states, num_steps)
-    while not _is_over(config, trainer.epoch, progress):
+    while not _is_over(trainer, progress):
         for shown in trainer.train_epoch(texts.train):
             watcher.on_step(shown)
         figures = trainer.examiner.validate(texts.validation)
@@ -154,9 +166,17 @@ def _run_epochs(
         watcher.on_epoch(trainer.epoch, figures, candidate.multipliers)
 
 
-def _is_over(config: FitConfig, epoch: int, progress: _Progress) -> bool:
-    waited = epoch - progress.improved_epoch
-    return epoch >= config.epochs or 0 < config.patience <= waited
+def _is_over(trainer: Trainer, progress: _Progress) -> bool:
+    config, best = trainer.config, progress.best
+    if trainer.epoch >= config.epochs:
+        return True
+    waited = trainer.epoch - progress.improved_epoch
+    if 0 < config.patience <= waited:
+        return True
+    # Gates that are all open stand still too, before they begin to close; and a pass
+    # over few texts is too short to tell.
+    is_sound = best is not None and best.is_feasible and not best.is_collapsed
+    return config.epoch_steps > 0 and is_sound and trainer.pacing.has_settled
 
 
 def _finished(
@@ -183,6 +203,7 @@ def _finished(
             },
             verdict=verdict,
             value=trainer.encoder.task.value,
+            classifier=prepared.identity["classifier"],
         ),
     )
 

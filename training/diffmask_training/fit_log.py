@@ -37,7 +37,7 @@ def write_log(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         rows: As `rows_of` returns them, at least one.
 
     Raises:
-        CheckpointError: They cannot be written.
+        OutputError: They cannot be written.
     """
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, rows[0])

@@ -83,8 +83,17 @@ class TextFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Drawn:
-    # The gates of one state, and the texts that they are for.
+class Drawn:
+    """Gates of one state, and the texts that they are for.
+
+    Attributes:
+        state_index: The state.
+        states: Its texts' states, `layers` tensors `[rows, tokens, hidden]`.
+        inputs: Their inputs, each `[rows, tokens]`.
+        original: Logits of their plain runs.
+        gates: `[rows, tokens]`.
+    """
+
     state_index: int
     states: tuple[Tensor, ...]
     inputs: dict[str, Tensor]
@@ -135,7 +144,7 @@ class MaskedRuns:
         Returns:
             One entry for each masking, differentiable in the probe.
         """
-        drawn = [self._draw(inputs, captured, masking) for masking in maskings]
+        drawn = [self.draw(inputs, captured, masking) for masking in maskings]
         masked = self._logits(drawn, complement=False)
         removed = self._logits(drawn, complement=True) if self.with_complement else None
         figures = []
@@ -145,12 +154,19 @@ class MaskedRuns:
             complements = torch.zeros_like(divergences)
             if removed is not None:
                 complements = divergence(part.original, removed[number], part.inputs)
-            figures.append(self._figures(part, divergences, complements))
+            figures.append(self.figures(part, divergences, complements))
         return figures
 
-    def _draw(
+    def draw(
         self, inputs: Mapping[str, Tensor], captured: Captured, masking: Masking
-    ) -> _Drawn:
+    ) -> Drawn:
+        """Draw the gates of one state for its texts.
+
+        Args:
+            inputs: Model inputs, each `[batch, tokens]`.
+            captured: The plain run on them.
+            masking: The state and its texts.
+        """
         device = captured.logits.device
         texts = masking.texts.to(device)
         states = tuple(state[texts] for state in captured.hidden_states)
@@ -162,7 +178,7 @@ class MaskedRuns:
             relaxation=self.relaxation,
             noise=masking.noise.to(device),
         )
-        return _Drawn(
+        return Drawn(
             state_index=masking.state_index,
             states=states,
             inputs={name: value[texts] for name, value in inputs.items()},
@@ -170,7 +186,7 @@ class MaskedRuns:
             gates=gates,
         )
 
-    def _logits(self, drawn: Sequence[_Drawn], *, complement: bool) -> list[Tensor]:
+    def _logits(self, drawn: Sequence[Drawn], *, complement: bool) -> list[Tensor]:
         # Parts come in rising order of state; input gates all act on state 0.
         names = drawn[0].inputs
         inputs = {
@@ -184,14 +200,21 @@ class MaskedRuns:
         logits = self.encoder.run_from_each(inputs, mixed)
         return list(torch.split(logits, [len(part.original) for part in drawn]))
 
-    def _mixed(self, part: _Drawn, *, complement: bool) -> Tensor:
+    def _mixed(self, part: Drawn, *, complement: bool) -> Tensor:
         values = part.gates.values
         gates = 1 - values if complement else values
         return mix(self.probe, part.states, part.state_index, gates)
 
-    def _figures(
-        self, part: _Drawn, divergences: Tensor, complements: Tensor
+    def figures(
+        self, part: Drawn, divergences: Tensor, complements: Tensor
     ) -> TextFigures:
+        """Return what masks did to each text.
+
+        Args:
+            part: Gates and texts.
+            divergences: `[rows]`, nats.
+            complements: Likewise, of the predictions from the removed parts.
+        """
         mask, gates = part.inputs["attention_mask"], part.gates
         kept = text_means(gates.keep_probability, mask)
         sparsity = kept

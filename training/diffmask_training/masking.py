@@ -95,7 +95,7 @@ def draw_noise(
         generator: Source of randomness, on the CPU: a draw is the same for every
             device.
     """
-    num_votes = len(_voters(probe, state_index))
+    num_votes = len(probe.voters(state_index))
     uniform = draw_uniform((num_votes, num_texts, num_tokens), generator)
     return Noise(uniform=uniform, choice=torch.rand(num_texts, 1, generator=generator))
 
@@ -155,7 +155,7 @@ def noisy_gates(
             alone it would leave probabilities hovering about the threshold.
         noise: What the gates are drawn from.
     """
-    voters = _voters(probe, state_index)
+    voters = probe.voters(state_index)
     scores = [probe.scores(hidden_states, voter) for voter in voters]
     logits = torch.stack(
         [probe.bounded(s, voter) for s, voter in zip(scores, voters, strict=True)]
@@ -183,10 +183,7 @@ def hard_gates(
 ) -> Gates:
     """Return the deterministic gates of one state: 1 where it is kept, else 0."""
     logits = torch.stack(
-        [
-            probe.gate_logits(hidden_states, voter)
-            for voter in _voters(probe, state_index)
-        ]
+        [probe.gate_logits(hidden_states, voter) for voter in probe.voters(state_index)]
     )  # [votes, batch, tokens]
     keep_probability = log_keep_probability(logits, shape).sum(dim=0).exp()
     values = (keep_probability >= HARD_MASK_THRESHOLD).float()
@@ -239,8 +236,3 @@ def mix(
     gate = gates.unsqueeze(-1)  # [batch, tokens, 1]
     state = hidden_states[site].float()
     return gate * state + (1 - gate) * probe.baseline(state_index)
-
-
-def _voters(probe: Probe, state_index: int) -> range:
-    first = 0 if probe.shape.kind == "input" else state_index
-    return range(first, state_index + 1)

@@ -68,6 +68,11 @@ class Pacing:
             )
             self.weights[index] = _SETTLED_WEIGHT if is_settled else 1.0
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether no state moved at the last validation, all within the limit."""
+        return all(weight == _SETTLED_WEIGHT for weight in self.weights)
+
     def deal(
         self, num_texts: int, num_rounds: int, generator: torch.Generator
     ) -> dict[int, Tensor]:

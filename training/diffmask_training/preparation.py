@@ -1,11 +1,8 @@
 """What a fit starts from: classifier, texts, margin and a fresh probe."""
 
 import dataclasses
-import hashlib
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -13,8 +10,11 @@ from diffmask_training.batches import Encoding, TensorBatch, sorted_batches
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig
 from diffmask_training.encoding import encode_each
+from diffmask_training.identity import digest_of, identity_of
 from diffmask_training.initialisation import initialise
 from diffmask_training.margin import Outputs, describe_outputs, margin_of
+from diffmask_training.masked_runs import MaskedRuns
+from diffmask_training.precision import settled_precision
 from diffmask_training.probes import Probe, ProbeShape
 from diffmask_training.records import Record
 from diffmask_training.sharing import Processes
@@ -23,20 +23,6 @@ from diffmask_training.trainer import Trainer
 from diffmask_training.windows import Windows
 
 _STATISTICS_TEXTS = 512
-# Where and how things are kept does not matter to a fit; what is kept there is compared
-# by digest.
-_PLACES = frozenset(
-    {
-        "data",
-        "train",
-        "validation",
-        "test",
-        "checkpoint",
-        "probes",
-        "resume",
-        "max_held_bytes",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +36,22 @@ class Texts:
 
     train: Sequence[Encoding]
     validation: Sequence[Encoding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a fit is made of; an experiment puts others in their places.
+
+    Attributes:
+        probe: Votes.
+        runs: Masks texts and measures what that does.
+    """
+
+    probe: type[Probe] = Probe
+    runs: type[MaskedRuns] = MaskedRuns
+
+
+PLAIN = Parts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +72,20 @@ class Prepared:
     identity: dict[str, str]
 
 
-def prepare(config: FitConfig, processes: Processes) -> Prepared:
+def prepare(config: FitConfig, processes: Processes, parts: Parts = PLAIN) -> Prepared:
     """Read classifier and texts, settle the margin, and make a probe.
 
     Args:
         config: What to fit and how.
         processes: Who takes part.
+        parts: What it is made of.
 
     Raises:
         DataError: A data file is missing or malformed.
         CheckpointError: The classifier cannot be used.
     """
+    precision = settled_precision(config.precision, processes.device)
+    config = dataclasses.replace(config, precision=precision)
     classifier = load_classifier(
         config.checkpoint, no_answer_threshold=config.no_answer_threshold
     )
@@ -101,10 +106,16 @@ def prepare(config: FitConfig, processes: Processes) -> Prepared:
         margin = margin_of(outputs, config.margin_share)
         settled = dataclasses.replace(config, margin=margin)
     return Prepared(
-        trainer=_trainer(settled, classifier, texts, processes),
+        trainer=_trainer(settled, classifier, texts, processes, parts),
         texts=texts,
         outputs=outputs,
-        identity=_identity(config, texts),
+        identity=identity_of(
+            config,
+            classifier=classifier.weights,
+            # Reads every text once, so a malformed row is found before the first step.
+            training_texts=digest_of(texts.train),
+            validation_texts=digest_of(texts.validation),
+        ),
     )
 
 
@@ -137,12 +148,16 @@ def _encoded(
 
 
 def _trainer(
-    config: FitConfig, classifier: Classifier, texts: Texts, processes: Processes
+    config: FitConfig,
+    classifier: Classifier,
+    texts: Texts,
+    processes: Processes,
+    parts: Parts,
 ) -> Trainer:
     encoder, tokenizer = classifier.encoder, classifier.tokenizer
     pad_id = tokenizer.pad_token_id
     torch.manual_seed(config.seed)
-    probe = Probe(
+    probe = parts.probe(
         ProbeShape(
             kind=config.kind,
             num_states=encoder.num_states,
@@ -157,8 +172,9 @@ def _trainer(
         encoder,
         probe,
         pad_id=pad_id,
-        total_steps=math.ceil(len(texts.train) / config.batch_size) * config.epochs,
+        total_steps=config.steps_an_epoch(len(texts.train)) * config.epochs,
         processes=processes,
+        runs=parts.runs,
     )
     initialise(
         trainer.probe,
@@ -175,27 +191,3 @@ def _some(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
         batch_size=64,
         pad_id=classifier.tokenizer.pad_token_id,
     )
-
-
-def _identity(config: FitConfig, texts: Texts) -> dict[str, str]:
-    with (config.checkpoint / "model.safetensors").open("rb") as stream:
-        classifier = hashlib.file_digest(stream, "sha256").hexdigest()
-    settings = {
-        name: str(value)
-        for name, value in dataclasses.asdict(config).items()
-        if name not in _PLACES and not isinstance(value, Path)
-    }
-    return {
-        **settings,
-        "classifier": f"sha256 {classifier[:16]}",
-        # Reads every text once, so a malformed row is found before the first step.
-        "training texts": _digest(texts.train),
-        "validation texts": _digest(texts.validation),
-    }
-
-
-def _digest(encodings: Iterable[Encoding]) -> str:
-    digest = hashlib.sha256()
-    for encoding in encodings:
-        digest.update(repr((encoding.input_ids, encoding.label)).encode())
-    return f"sha256 {digest.hexdigest()[:16]}"

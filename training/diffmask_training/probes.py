@@ -130,6 +130,11 @@ class Probe(nn.Module):
         first, second = self.first[state_index], self.second[state_index]
         return cast(nn.Linear, first), cast(nn.Linear, second)
 
+    def voters(self, state_index: int) -> range:
+        """Return the states whose votes make one state's gates, multiplied."""
+        first = 0 if self.shape.kind == "input" else state_index
+        return range(first, state_index + 1)
+
     def baseline(self, state_index: int) -> Tensor:
         """Return the `[hidden]` vector that replaces a masked entry of one state."""
         if self.shape.kind == "input":

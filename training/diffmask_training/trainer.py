@@ -5,7 +5,6 @@ in one further run, descend on the probe and ascend on the states' multipliers f
 same figures.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +18,9 @@ from diffmask_training.encoder import Encoder
 from diffmask_training.errors import NonFiniteError
 from diffmask_training.examiner import Examiner
 from diffmask_training.lagrangian import Multipliers
-from diffmask_training.masked_runs import TextFigures
+from diffmask_training.masked_runs import MaskedRuns, TextFigures
 from diffmask_training.pacing import Pacing
+from diffmask_training.precision import in_bf16
 from diffmask_training.primal import Primal
 from diffmask_training.probes import Probe
 from diffmask_training.sharing import Processes
@@ -31,7 +31,7 @@ class Trainer:
     """Everything that changes during a fit.
 
     Attributes:
-        config: Settings; the margin is resolved.
+        config: Settings; margin and precision are settled.
         processes: Who takes part.
         encoder: The frozen model, float32.
         fast_encoder: The same in the precision of the fit.
@@ -54,11 +54,16 @@ class Trainer:
         pad_id: int,
         total_steps: int,
         processes: Processes | None = None,
+        runs: type[MaskedRuns] = MaskedRuns,
     ) -> None:
         self.config = config
         self.processes = Processes() if processes is None else processes
         self.encoder = encoder.to(self.processes.device)
-        self.fast_encoder = _in_precision_of(config, self.encoder)
+        self.fast_encoder = self.encoder
+        if config.precision == "bf16":
+            self.fast_encoder = in_bf16(
+                self.encoder, max_tokens=config.max_train_tokens
+            )
         self.probe = probe.to(self.processes.device)
         self.stopwatch = Stopwatch()
         self.epoch = 0
@@ -97,12 +102,13 @@ class Trainer:
             pacing=self.pacing,
             processes=self.processes,
             stopwatch=self.stopwatch,
+            runs=runs,
         )
 
     def train_epoch(
         self, encodings: Sequence[Encoding]
     ) -> Iterator[tuple[StepFigures, ...]]:
-        """Pass once over the texts; yields the figures of each step.
+        """Train for as many steps as an epoch has; yields the figures of each.
 
         Raises:
             NonFiniteError: The loss or a gradient is not finite.
@@ -112,6 +118,7 @@ class Trainer:
             batch_size=self.config.batch_size,
             pad_id=self._pad_id,
             generator=self._runs.generator,
+            num_texts=self.config.texts_an_epoch(len(encodings)),
         )
         for number, batch in enumerate(batches, start=1):
             try:
@@ -190,13 +197,3 @@ class Trainer:
         self._runs.generator.set_state(state["generator"])
         self.epoch = state["epoch"]
         self.stopwatch.load_state_dict(state["stopwatch"])
-
-
-def _in_precision_of(config: FitConfig, encoder: Encoder) -> Encoder:
-    if config.precision == "fp32":
-        return encoder
-    # Weights are converted once; autocast would convert them at every run, since it
-    # keeps only those that are trained.
-    fast = Encoder(copy.deepcopy(encoder.model).bfloat16())
-    fast.task = encoder.task
-    return fast

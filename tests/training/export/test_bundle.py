@@ -34,7 +34,18 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_checkpoint(root / "checkpoint")
     write_texts(root / "texts.jsonl")
     for kind in ("input", "hidden"):
-        main(["fit", "--kind", kind, "--epochs", "2", *_flags(root)])
+        main(
+            [
+                "fit",
+                "--kind",
+                kind,
+                "--epochs",
+                "2",
+                "--epoch-steps",
+                "0",
+                *_flags(root),
+            ]
+        )
     return root
 
 

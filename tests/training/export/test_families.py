@@ -35,7 +35,7 @@ def config(
     for kind in ("input", "hidden"):
         main(
             [
-                *("fit", "--kind", kind, "--epochs", "1"),
+                *("fit", "--kind", kind, "--epochs", "1", "--epoch-steps", "0"),
                 *("--data", str(root), "--train", "texts.jsonl"),
                 *("--checkpoint", str(root / "checkpoint")),
                 *("--probes", str(root / "probes")),

@@ -92,7 +92,7 @@ def case(
     for kind in ("input", "hidden"):
         main(
             [
-                *("fit", "--kind", kind, "--epochs", "1", *data),
+                *("fit", "--kind", kind, "--epochs", "1", "--epoch-steps", "0", *data),
                 *("--checkpoint", str(root / "checkpoint")),
                 *("--probes", str(root / "probes")),
             ]

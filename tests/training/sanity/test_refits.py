@@ -10,7 +10,16 @@ from diffmask_training.cli import main
 from tests.support.checkpoint import write_checkpoint
 
 FILLERS = ("the", "a", "film", "plot", "is", "was", "it")
-FIT = ("--epochs", "4", "--learning-rate", "1e-2", "--batch-size", "16")
+FIT = (
+    "--epochs",
+    "4",
+    "--epoch-steps",
+    "0",
+    "--learning-rate",
+    "1e-2",
+    "--batch-size",
+    "16",
+)
 
 
 @pytest.fixture(scope="module")

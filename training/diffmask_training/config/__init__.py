@@ -20,6 +20,7 @@ from diffmask_training.config.settings import (
     ExportConfig,
     FinetuneConfig,
     Precision,
+    PrecisionChoice,
     VerifyConfig,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "FinetuneConfig",
     "FitConfig",
     "Precision",
+    "PrecisionChoice",
     "RandomiseConfig",
     "RefineConfig",
     "ShortcutConfig",

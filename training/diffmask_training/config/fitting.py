@@ -5,12 +5,13 @@ flags, recipes and records. They have no slots: a class can take them from one b
 only.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from diffmask_training.config.checks import refuse
 from diffmask_training.config.presets import PresetName
-from diffmask_training.config.settings import DataConfig, Precision
+from diffmask_training.config.settings import DataConfig, PrecisionChoice
 from diffmask_training.lagrangian import Ascent, DualKind, NuPI, RMSprop
 from diffmask_training.masking import Relaxation
 from diffmask_training.objective import (
@@ -181,7 +182,11 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
         relaxation: Gates while training: `soft` samples, `deterministic` hard masks
             with the gradient of the keep probability (straight-through), or `mixed`,
             either for half of the texts.
-        epochs: Passes over the training texts.
+        epochs: Stretches of training, each with a validation behind it.
+        epoch_steps: Steps of each, whatever the number of texts: few are passed over
+            several times, of many a part is drawn. A sound probe that such a stretch no
+            longer moves is left at that. 0 for one pass over all texts, and no such
+            end.
         patience: Stop once so many epochs in a row have brought none that is better; 0
             for never.
         batch_size: Texts a step.
@@ -196,8 +201,9 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
         bottleneck_size: Width inside a probe's network; 0 for a quarter of a state.
         calibrate: Shift the biases in the end, until hard masks use the limit.
         validation_texts: Validation texts used after each epoch; 0 for all.
-        precision: Arithmetic of the model's matrix products while fitting; validation
-            is always in float32.
+        precision: Arithmetic of the model's matrix products while fitting: `auto` is
+            bf16 where the processor has it, since it is twice as fast there, and fp32
+            elsewhere. Validation is always in float32.
         seed: Seed of initialisation, order and sampling.
         resume: Go on from the last epoch's checkpoint, if there is one.
         window_overlap: Contexts of questions that are too long are fitted in windows
@@ -210,6 +216,7 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
     preset: PresetName = "none"
     relaxation: Relaxation = "mixed"
     epochs: int = 5
+    epoch_steps: int = 430
     patience: int = 0
     batch_size: int = 16
     accumulation: int = 1
@@ -219,10 +226,26 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
     bottleneck_size: int = 0
     calibrate: bool = True
     validation_texts: int = 600
-    precision: Precision = "fp32"
+    precision: PrecisionChoice = "auto"
     seed: int = 0
     resume: bool = False
     window_overlap: int = 0
+
+    def texts_an_epoch(self, num_held: int) -> int:
+        """Return how many texts an epoch shows.
+
+        Args:
+            num_held: Training texts.
+        """
+        return self.epoch_steps * self.batch_size or num_held
+
+    def steps_an_epoch(self, num_held: int) -> int:
+        """Return how many steps an epoch has.
+
+        Args:
+            num_held: Training texts.
+        """
+        return math.ceil(self.texts_an_epoch(num_held) / self.batch_size)
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, all at once."""
@@ -237,7 +260,13 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
             "energy_weight",
             "complement_weight",
         )
-        steps = ("patience", "warmup_steps", "lookahead", "max_gradient_norm")
+        steps = (
+            "patience",
+            "epoch_steps",
+            "warmup_steps",
+            "lookahead",
+            "max_gradient_norm",
+        )
         refuse(
             self,
             *((name, "at least 0", getattr(self, name) >= 0) for name in weights),

@@ -37,6 +37,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "max_gradient_norm": 0.0,
         "relaxation": "soft",
         "epochs": 300,
+        "epoch_steps": 0,
+        "precision": "fp32",
         "batch_size": 64,
         "dealing": "single",
         "initial_bias": 5.0,

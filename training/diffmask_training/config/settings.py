@@ -10,6 +10,7 @@ from diffmask_training.errors import ConfigError
 from diffmask_training.records import MAX_HELD_BYTES, Columns
 
 Precision = Literal["fp32", "bf16"]
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

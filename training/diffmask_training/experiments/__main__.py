@@ -35,6 +35,10 @@ from diffmask_training.experiments.subsets.experiment import (
     SubsetExperiment,
     run_subsets,
 )
+from diffmask_training.experiments.switches.experiment import (
+    SwitchesExperiment,
+    run_switches,
+)
 from diffmask_training.experiments.toy.experiment import (
     OthersExperiment,
     ProbeExperiment,
@@ -52,6 +56,7 @@ _COMMANDS: Mapping[str, tuple[type, Callable[[Any], None]]] = {
     "alone": (AloneExperiment, run_alone),
     "methods": (MethodsExperiment, run_methods),
     "convergence": (ConvergenceExperiment, run_convergence),
+    "switches": (SwitchesExperiment, run_switches),
     "sentiment": (SentimentExperiment, run_sentiment),
     "report": (ReportSettings, write_report),
 }

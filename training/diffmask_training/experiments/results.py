@@ -53,6 +53,11 @@ class Interval:
     num_runs: int
 
 
+def trial_name(experiment: str, trial: str) -> str:
+    """Return the name of an experiment's results, or of a trial of other settings."""
+    return f"{experiment}.{trial}" if trial else experiment
+
+
 def read_results(path: Path) -> Results:
     """Read a file of figures.
 

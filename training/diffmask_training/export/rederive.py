@@ -48,7 +48,10 @@ def verify_bundle(config: VerifyConfig) -> Iterator[str]:
         check_graph(bundle.files[graph.file], bundle.manifest, graph.file)
         yield f"{graph.file}: self-contained, inputs and outputs as in the manifest"
     classifier = load_classifier(config.checkpoint)
-    fitted = {kind: load_probe(config.probes, kind) for kind in get_args(ProbeKind)}
+    fitted = {
+        kind: load_probe(config.probes, kind, classifier=classifier)
+        for kind in get_args(ProbeKind)
+    }
     module = build_module(classifier, fitted)
     size, pad_id = len(classifier.tokenizer), classifier.tokenizer.pad_token_id
     model = export_graph(module, vocabulary_size=size)

@@ -19,11 +19,11 @@ from diffmask_service.bundle import (
     write_bundle,
 )
 from diffmask_training.batches import Encoding
-from diffmask_training.checkpoint import FittedProbe, load_probe
+from diffmask_training.checkpoint import FittedProbe, load_probe, refuse_misfit
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import ExportConfig
 from diffmask_training.encoding import encode
-from diffmask_training.errors import CheckpointError, InfeasibleError
+from diffmask_training.errors import InfeasibleError, OutputError
 from diffmask_training.evaluation import evaluate_graph, evaluate_probe
 from diffmask_training.export.card import write_card
 from diffmask_training.export.describe import (
@@ -53,6 +53,7 @@ from diffmask_training.probes import ProbeKind
 from diffmask_training.records import Record
 from diffmask_training.runtime import GraphRuntime
 from diffmask_training.splits import read_splits
+from diffmask_training.whole_files import make_folder
 
 # Another processor sums in another order; a float32 graph of this depth then strays by
 # about 1e-5, and gates at most by ten times that. In 8-bit arithmetic such a change
@@ -89,12 +90,16 @@ def export(config: ExportConfig) -> Bundle:
         InfeasibleError: A probe is infeasible or collapsed, and `force` is off.
         ParityError: The graph and PyTorch disagree.
         BundleError: The target is something else than a bundle.
+        OutputError: The bundle cannot be written.
     """
     check_target(config.bundle)
+    make_folder(config.bundle.parent)
     classifier = load_classifier(
         config.checkpoint, no_answer_threshold=config.no_answer_threshold
     )
-    fitted = {kind: load_probe(config.probes, kind) for kind in KINDS}
+    fitted = {
+        kind: load_probe(config.probes, kind, classifier=classifier) for kind in KINDS
+    }
     for kind, probe in fitted.items():
         _refuse_unsound(kind, probe, force=config.force)
     texts = _texts(config, classifier)
@@ -184,7 +189,13 @@ def export(config: ExportConfig) -> Bundle:
         ).to_json(),
         "README.md": write_card(manifest).encode(),
     }
-    return write_bundle(config.bundle, manifest, files)
+    try:
+        return write_bundle(config.bundle, manifest, files)
+    except OSError as error:
+        raise OutputError(
+            f"{config.bundle}: the bundle cannot be written ({error.strerror}); what"
+            " was there before is as it was. Make room, and export again"
+        ) from error
 
 
 def build_module(
@@ -193,15 +204,10 @@ def build_module(
     """Return the fused module of a classifier and its two probes.
 
     Raises:
-        CheckpointError: A probe was fitted on another model's states.
+        CheckpointError: A probe was fitted on another classifier.
     """
     for kind, probe in fitted.items():
-        if probe.probe.shape.widths != classifier.encoder.widths:
-            raise CheckpointError(
-                f"the {kind} probe was fitted on states of the widths"
-                f" {list(probe.probe.shape.widths)}, this classifier's have"
-                f" {list(classifier.encoder.widths)}; fit it on this classifier"
-            )
+        refuse_misfit(kind, probe, classifier)
     return FusedModule(
         classifier.encoder,
         fitted["input"].probe,

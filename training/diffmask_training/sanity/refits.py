@@ -54,7 +54,7 @@ def randomise(config: RandomiseConfig, watcher: Watcher) -> tuple[Similarity, ..
         DataError: A data file is missing or malformed.
     """
     classifier = load_classifier(config.checkpoint)
-    original = load_probe(config.probes, "input").probe
+    original = load_probe(config.probes, "input", classifier=classifier).probe
     tests = read_splits(config, classifier.labels).test[: config.texts]
     explained = _explained(classifier, original, tests, config)
     deepest = classifier.encoder.num_blocks + 1

@@ -37,6 +37,7 @@ def experiment(tmp_path: Path) -> ConvergenceExperiment:
         hidden_size=32,
         vocabulary_size=100,
         epochs=1.0,
+        epoch_steps=2,
     )
 
 

@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from diffmask_training.checkpoint import load_probe
-from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.errors import ConfigError
-from diffmask_training.experiments.results import digests, one_thread, run_units
+from diffmask_training.experiments.results import (
+    one_thread,
+    run_units,
+    trial_name,
+)
 from diffmask_training.experiments.sentiment.masks import run_probe
-from diffmask_training.experiments.sentiment.sentences import (
-    EncodedSentence,
-    encode_sentences,
-    read_sentences,
+from diffmask_training.experiments.sentiment.sentences import EncodedSentence
+from diffmask_training.experiments.sentiment.single_texts import (
+    SingleTexts,
+    read_single_texts,
 )
 from diffmask_training.masking import HARD_MASK_THRESHOLD
-from diffmask_training.probes import Probe
 from diffmask_training.refinement import (
     BaselineChoice,
     Refinement,
@@ -33,7 +34,6 @@ from diffmask_training.refinement import (
 
 # By the paper's panels: (b) with a baseline learned for the text, (c) without one.
 _BASELINES: Mapping[str, BaselineChoice] = {"own": "own", "none": "zero"}
-_MAX_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +65,6 @@ class AloneExperiment:
     margin: float = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Setting:
-    experiment: AloneExperiment
-    classifier: Classifier
-    probe: Probe
-
-
 def run_alone(experiment: AloneExperiment) -> None:
     """Run what is not finished yet.
 
@@ -82,43 +75,27 @@ def run_alone(experiment: AloneExperiment) -> None:
     """
     if experiment.seeds < 2:
         raise ConfigError("--seeds needs 2 or more; one run has nothing to agree with")
-    classifier = load_classifier(experiment.checkpoint)
-    sentences = read_sentences(
-        experiment.data / "sst" / "trees" / "dev.txt.gz",
-        num_labels=len(classifier.labels),
-    )
-    short = [s for s in sentences if len(s.words) <= experiment.max_words]
-    setting = _Setting(
-        experiment=experiment,
-        classifier=classifier,
-        probe=load_probe(experiment.probes, "hidden").probe,
-    )
-    encoded = encode_sentences(
-        short[: experiment.num_texts], classifier.tokenizer, _MAX_TOKENS
-    )
+    texts = read_single_texts(experiment)
     units: dict[str, Callable[[], Mapping[str, Any]]] = {
-        f"text-{number}": partial(_explain, setting, sentence)
-        for number, sentence in enumerate(encoded)
+        f"text-{number}": partial(_explain, experiment, texts, sentence)
+        for number, sentence in enumerate(texts.sentences)
     }
-    weights = [
-        experiment.checkpoint / "model.safetensors",
-        experiment.probes / "hidden" / "probe.safetensors",
-    ]
     settings = {
-        "weights": digests(weights),
-        "states": classifier.encoder.states,
+        **texts.settings,
         **{
             name: getattr(experiment, name)
             for name in ("max_words", "seeds", "steps", "margin")
         },
     }
-    name = f"alone.{experiment.trial}" if experiment.trial else "alone"
+    name = trial_name("alone", experiment.trial)
     with one_thread():
         run_units(name, settings, units, directory=experiment.to)
 
 
-def _explain(setting: _Setting, sentence: EncodedSentence) -> Mapping[str, Any]:
-    classifier, probe = setting.classifier, setting.probe
+def _explain(
+    experiment: AloneExperiment, texts: SingleTexts, sentence: EncodedSentence
+) -> Mapping[str, Any]:
+    classifier, probe = texts.classifier, texts.probe
     run = run_probe(classifier, probe, [sentence], with_masks=False)
     (amortised,) = run.keep_probability
     judged = judge_masks(
@@ -136,26 +113,28 @@ def _explain(setting: _Setting, sentence: EncodedSentence) -> Mapping[str, Any]:
     }
     for name, baseline in _BASELINES.items():
         runs = [
-            _refined(setting, sentence, baseline, seed)
-            for seed in range(setting.experiment.seeds)
+            refine(
+                classifier,
+                sentence.encoding,
+                kind="hidden",
+                settings=_settings(experiment, baseline, seed),
+            )
+            for seed in range(experiment.seeds)
         ]
         found[name] = _figures(runs, amortised)
     return found
 
 
-def _refined(
-    setting: _Setting, sentence: EncodedSentence, baseline: BaselineChoice, seed: int
-) -> tuple[Refinement, ...]:
-    settings = RefinementSettings(
-        margin=setting.experiment.margin,
+def _settings(
+    experiment: AloneExperiment, baseline: BaselineChoice, seed: int
+) -> RefinementSettings:
+    return RefinementSettings(
+        margin=experiment.margin,
         baseline=baseline,
-        steps=setting.experiment.steps,
+        steps=experiment.steps,
         # The paper's ablation has no trial at the end.
         is_tightened=False,
         seed=seed,
-    )
-    return refine(
-        setting.classifier, sentence.encoding, kind="hidden", settings=settings
     )
 
 

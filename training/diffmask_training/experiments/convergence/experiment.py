@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from diffmask_training.classifier import load_classifier
-from diffmask_training.config import DataConfig, FinetuneConfig, FitConfig
-from diffmask_training.encoding import encode
+from diffmask_training.config import FinetuneConfig, FitConfig
 from diffmask_training.errors import ConfigError
 from diffmask_training.evaluation import evaluate_probe
 from diffmask_training.experiments.convergence.small_models import (
     FAMILIES,
     write_small_model,
 )
-from diffmask_training.experiments.results import run_units
+from diffmask_training.experiments.results import run_units, trial_name
+from diffmask_training.experiments.sentiment.treebank import (
+    held_out_texts,
+    treebank_files,
+)
 from diffmask_training.finetune import finetune
-from diffmask_training.fit import Watcher, fit
+from diffmask_training.fit import SILENT, fit
 from diffmask_training.probes import ProbeKind
 from diffmask_training.records import Columns, read_records
-from diffmask_training.splits import read_splits
 
 _LABELS = ("negative", "positive")
 _REAL = "bert"
+_DEFAULTS = FitConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class ConvergenceExperiment:
         hidden_size: Width of its states.
         vocabulary_size: Most tokens of its vocabulary.
         epochs: Passes over all labelled phrases when it is trained.
+        epoch_steps: Steps of each epoch of a fit; a trial may have fewer.
     """
 
     data: Path = Path()
@@ -59,6 +63,7 @@ class ConvergenceExperiment:
     hidden_size: int = 128
     vocabulary_size: int = 8000
     epochs: float = 2.0
+    epoch_steps: int = _DEFAULTS.epoch_steps
 
 
 def run_convergence(experiment: ConvergenceExperiment) -> None:
@@ -72,7 +77,7 @@ def run_convergence(experiment: ConvergenceExperiment) -> None:
         raise ConfigError(
             f"unknown families {', '.join(sorted(unknown))}; use {', '.join(FAMILIES)}"
         )
-    name = f"convergence.{experiment.trial}" if experiment.trial else "convergence"
+    name = trial_name("convergence", experiment.trial)
     families = list(experiment.families)
     if experiment.checkpoint is not None:
         families.insert(0, _REAL)
@@ -86,7 +91,13 @@ def run_convergence(experiment: ConvergenceExperiment) -> None:
     }
     settings = {
         field: getattr(experiment, field)
-        for field in ("num_layers", "hidden_size", "vocabulary_size", "epochs")
+        for field in (
+            "num_layers",
+            "hidden_size",
+            "vocabulary_size",
+            "epochs",
+            "epoch_steps",
+        )
     }
     run_units(name, settings, units, directory=experiment.to)
 
@@ -96,20 +107,19 @@ def _fit(
 ) -> Mapping[str, Any]:
     checkpoint = _classifier(experiment, family)
     probes = experiment.models / f"{family}-probes-{seed}"
-    where = _sentences(experiment)
+    where = treebank_files(experiment.data)
     config = FitConfig(
-        **where, checkpoint=checkpoint, probes=probes, kind=kind, seed=seed, resume=True
+        **where,
+        checkpoint=checkpoint,
+        probes=probes,
+        kind=kind,
+        seed=seed,
+        epoch_steps=experiment.epoch_steps,
+        resume=True,
     )
-    fitted = fit(config, _SILENT)
+    fitted = fit(config, SILENT)
     classifier = load_classifier(checkpoint)
-    splits = read_splits(DataConfig(**where), classifier.labels)
-    tests = encode(
-        splits.test,
-        classifier.tokenizer,
-        config.max_train_tokens,
-        task=classifier.encoder.task,
-    )
-    figures = evaluate_probe(classifier, fitted, tests)
+    figures = evaluate_probe(classifier, fitted, held_out_texts(classifier, config))
     middle = figures.states[len(figures.states) // 2]
     return {
         "family": family,
@@ -132,7 +142,7 @@ def _classifier(experiment: ConvergenceExperiment, family: str) -> Path:
     checkpoint = experiment.models / family
     if not (checkpoint / "finetune.json").exists():
         base = experiment.models / f"{family}-base"
-        where = _sentences(experiment)
+        where = treebank_files(experiment.data)
         records = read_records(
             experiment.data / where["train"], labels=_LABELS, columns=Columns()
         )
@@ -157,22 +167,3 @@ def _classifier(experiment: ConvergenceExperiment, family: str) -> Path:
             )
         )
     return checkpoint
-
-
-def _sentences(experiment: ConvergenceExperiment) -> dict[str, Any]:
-    trees = Path("sst/trees")
-    return {
-        "data": experiment.data,
-        "train": trees / "train.txt.gz",
-        "validation": trees / "test.txt.gz",
-        "test": trees / "dev.txt.gz",
-    }
-
-
-def _nothing(*_: object) -> None:
-    pass
-
-
-_SILENT = Watcher(
-    on_start=_nothing, on_step=_nothing, on_epoch=_nothing, on_finish=_nothing
-)

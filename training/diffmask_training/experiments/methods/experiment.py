@@ -16,8 +16,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from diffmask_training.checkpoint import load_probe
-from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.experiments.methods.explainers import (
     Explain,
     HiddenStates,
@@ -30,18 +28,19 @@ from diffmask_training.experiments.methods.explainers import (
     state_statistics,
     top_masks,
 )
-from diffmask_training.experiments.results import digests, one_thread, run_units
+from diffmask_training.experiments.results import (
+    one_thread,
+    run_units,
+    trial_name,
+)
 from diffmask_training.experiments.sentiment.masks import run_probe
-from diffmask_training.experiments.sentiment.sentences import (
-    EncodedSentence,
-    encode_sentences,
-    read_sentences,
+from diffmask_training.experiments.sentiment.sentences import EncodedSentence
+from diffmask_training.experiments.sentiment.single_texts import (
+    SingleTexts,
+    read_single_texts,
 )
 from diffmask_training.masking import HARD_MASK_THRESHOLD
-from diffmask_training.probes import Probe
 from diffmask_training.refinement import judge_masks
-
-_MAX_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +70,7 @@ class MethodsExperiment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Setting:
-    classifier: Classifier
-    probe: Probe
+    texts: SingleTexts
     statistics: StateStatistics
     num_steps: int
 
@@ -84,40 +82,29 @@ def run_methods(experiment: MethodsExperiment) -> None:
         CheckpointError: The classifier or the probe cannot be used.
         DataError: The treebank is not there.
     """
-    classifier = load_classifier(experiment.checkpoint)
-    sentences = read_sentences(
-        experiment.data / "sst" / "trees" / "dev.txt.gz",
-        num_labels=len(classifier.labels),
-    )
-    short = [s for s in sentences if len(s.words) <= experiment.max_words]
-    encoded = encode_sentences(
-        short[: experiment.num_texts], classifier.tokenizer, _MAX_TOKENS
-    )
+    texts = read_single_texts(experiment)
     setting = _Setting(
-        classifier=classifier,
-        probe=load_probe(experiment.probes, "hidden").probe,
+        texts=texts,
         statistics=state_statistics(
-            [HiddenStates(classifier, sentence.encoding) for sentence in encoded]
+            [
+                HiddenStates(texts.classifier, sentence.encoding)
+                for sentence in texts.sentences
+            ]
         ),
         num_steps=experiment.num_steps,
     )
     units: dict[str, Callable[[], Mapping[str, Any]]] = {
         f"text-{number}": partial(_explain, setting, sentence, number)
-        for number, sentence in enumerate(encoded)
+        for number, sentence in enumerate(texts.sentences)
     }
-    weights = [
-        experiment.checkpoint / "model.safetensors",
-        experiment.probes / "hidden" / "probe.safetensors",
-    ]
     settings = {
-        "weights": digests(weights),
-        "states": classifier.encoder.states,
+        **texts.settings,
         **{
             name: getattr(experiment, name)
             for name in ("max_words", "num_texts", "num_steps")
         },
     }
-    name = f"methods.{experiment.trial}" if experiment.trial else "methods"
+    name = trial_name("methods", experiment.trial)
     with one_thread():
         run_units(name, settings, units, directory=experiment.to)
 
@@ -125,7 +112,7 @@ def run_methods(experiment: MethodsExperiment) -> None:
 def _explain(
     setting: _Setting, sentence: EncodedSentence, seed: int
 ) -> Mapping[str, Any]:
-    classifier, probe = setting.classifier, setting.probe
+    classifier, probe = setting.texts.classifier, setting.texts.probe
     run = run_probe(classifier, probe, [sentence], with_masks=False)
     gates = run.keep_probability[0].astype(np.float64)
     kept = gates >= HARD_MASK_THRESHOLD
@@ -169,9 +156,8 @@ def _figures(
     attribution: NDArray[np.float64],
 ) -> dict[str, Any]:
     masks = top_masks(attribution, counts)
-    judged = judge_masks(
-        setting.classifier, sentence.encoding, masks, probe=setting.probe
-    )
+    texts = setting.texts
+    judged = judge_masks(texts.classifier, sentence.encoding, masks, probe=texts.probe)
     return {
         "agreement": float(np.mean([mask.is_agreeing for mask in judged])),
         "divergence": float(np.mean([mask.divergence for mask in judged])),

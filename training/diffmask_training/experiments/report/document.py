@@ -23,6 +23,7 @@ from diffmask_training.experiments.report.sentiment import (
     sentiment_section,
 )
 from diffmask_training.experiments.report.subsets import subsets_section
+from diffmask_training.experiments.report.switches import switches_section
 from diffmask_training.experiments.report.toy import (
     draw_example,
     draw_states,
@@ -125,10 +126,15 @@ def _convergence(results: Results) -> _Chapter:
     return _Chapter(text=convergence_section(results))
 
 
+def _switches(results: Results) -> _Chapter:
+    return _Chapter(text=switches_section(results))
+
+
 _OTHERS: Mapping[str, Callable[[Results], _Chapter]] = {
     "alone": _alone,
     "methods": _methods,
     "convergence": _convergence,
+    "switches": _switches,
 }
 
 

@@ -1,0 +1,1 @@
+"""What each choice in the making of a probe changes, one at a time."""
