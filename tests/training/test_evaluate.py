@@ -49,7 +49,7 @@ def test_report_and_page_hold_every_part(
     report, page = tmp_path / "out" / "report.json", tmp_path / "out" / "page.html"
     status = main(
         [
-            *("evaluate", *flags, "--texts", "6", "--leakage"),
+            *("evaluate", *flags, "--texts", "6", "--leakage", "--thorough"),
             *("--compare", "integrated-gradients"),
             *("--report", str(report), "--html", str(page)),
         ]
@@ -65,6 +65,8 @@ def test_report_and_page_hold_every_part(
     assert removals == {"mask_token", "attention_drop", "learned_baseline"}
     tests = {check["test"] for check in content["leakage"]}
     assert tests == {"mask_only", "evaluator_gap", "encode_meter", "all_baseline"}
+    names = {figure["name"] for figure in content["rankings"]}
+    assert {"comprehensiveness_top", "racu", "soft_sufficiency"} < names
     assert page.read_text().startswith("<!doctype html>")
     printed = capsys.readouterr().out
     assert "95 % intervals" in printed
@@ -82,9 +84,25 @@ def test_hard_masks_alone_need_no_drawn_texts(
     assert "input gates, hard masks, 60 texts" in capsys.readouterr().out
 
 
+def test_quick_report_holds_the_main_figures_of_some_texts(
+    flags: list[str], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    few = ["--max-texts", "12", "--texts", "4", "--precision", "bf16"]
+    assert main(["evaluate", *flags, *few, "--report", str(report)]) == 0
+    content = json.loads(report.read_text())
+    assert content["provenance"]["num_test_texts"] == 12
+    assert content["figures"]["input"]["num_texts"] == 12
+    assert content["provenance"]["num_texts"] == 4
+    names = {figure["name"] for figure in content["rankings"]}
+    assert "comprehensiveness_top" in names
+    assert "tau_loo" not in names
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
+        (["--max-texts", "1"], "max_texts must be 0 or at least 2"),
         (["--texts", "1"], "texts must be 0 or at least 2"),
         (["--random-orders", "1"], "random_orders must be at least 2"),
         (["--bundle", "b", "--leakage"], "a bundle's hard masks alone"),

@@ -26,7 +26,7 @@ from diffmask_training.config import (
 from diffmask_training.encoding import encode
 from diffmask_training.errors import DataError
 from diffmask_training.evaluation import evaluate_bundle
-from diffmask_training.explained import ExplainedText, explain_texts
+from diffmask_training.explained import explain_texts
 from diffmask_training.export.rederive import verify_bundle
 from diffmask_training.export.triton import check_place, write_triton_model
 from diffmask_training.export.write import export
@@ -38,7 +38,7 @@ from diffmask_training.metrics.intervals import Comparison
 from diffmask_training.probes import ProbeKind
 from diffmask_training.progress import Display, figures_table, verdict_lines
 from diffmask_training.records import Columns, Record, read_records
-from diffmask_training.reports.measure import measure
+from diffmask_training.reports.measure import ItemT, Watch, measure
 from diffmask_training.reports.page import render_page
 from diffmask_training.reports.refined import print_refined, refined_json
 from diffmask_training.reports.terminal import print_report
@@ -105,12 +105,14 @@ def run_evaluate(config: EvaluateConfig) -> int:
         kind: load_probe(config.probes, kind, classifier=classifier) for kind in _KINDS
     }
 
-    def watched(texts: Sequence[ExplainedText]) -> Iterable[ExplainedText]:
-        return track(texts, "texts", console=Console(stderr=True), transient=True)
+    def tracked(items: Sequence[ItemT], what: str) -> Iterable[ItemT]:
+        return track(items, what, console=Console(stderr=True), transient=True)
 
-    report = measure(config, classifier, fitted, splits, track=watched)
-    for kind, figures in report.figures.items():
+    def print_masks(kind: ProbeKind, figures: Figures) -> None:
         _print_masks(console, kind, figures, fitted[kind].record.multipliers)
+
+    watch = Watch(track=tracked, on_figures=print_masks)
+    report = measure(config, classifier, fitted, splits, watch=watch)
     print_report(console, report)
     if config.report is not None:
         _write(config.report, report_json(report))

@@ -1,6 +1,6 @@
 """Figures on the test texts: of probes in PyTorch, or of a bundle's own graph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,12 @@ import torch
 from tokenizers import Tokenizer
 
 from diffmask_service.bundle import Bundle
-from diffmask_training.batches import Encoding, collate, sorted_batches
+from diffmask_training.batches import (
+    Encoding,
+    TensorBatch,
+    collate,
+    sorted_batches,
+)
 from diffmask_training.checkpoint import FittedProbe
 from diffmask_training.classifier import Classifier
 from diffmask_training.config import DataConfig
@@ -22,7 +27,11 @@ from diffmask_training.validation import validate
 
 
 def evaluate_probe(
-    classifier: Classifier, fitted: FittedProbe, encodings: Sequence[Encoding]
+    classifier: Classifier,
+    fitted: FittedProbe,
+    encodings: Sequence[Encoding],
+    *,
+    track: Callable[[Sequence[TensorBatch]], Iterable[TensorBatch]] = iter,
 ) -> Figures:
     """Measure the hard masks of every state in PyTorch, float32.
 
@@ -30,6 +39,7 @@ def evaluate_probe(
         classifier: The frozen model.
         fitted: The probe; its record holds the margin.
         encodings: The test texts.
+        track: Shows the batches that are worked on while they are.
     """
     encoder, pad_id = classifier.encoder, classifier.tokenizer.pad_token_id
     # Distances are measured as they were while the probe was fitted.
@@ -37,7 +47,7 @@ def evaluate_probe(
     return validate(
         encoder,
         fitted.probe,
-        sorted_batches(encodings, batch_size=64, pad_id=pad_id),
+        track(list(sorted_batches(encodings, batch_size=64, pad_id=pad_id))),
         shape=HardConcreteShape(),
         margin=float(fitted.record.config["margin"]),
     )

@@ -123,3 +123,24 @@ def test_random_masks_keep_as_many_tokens(
         assert figures.kept_share.mean == 1.0
         assert figures.agreement.control.mean == 1.0
         assert figures.divergence.control.mean == pytest.approx(0.0, abs=1e-6)
+
+
+def test_masks_of_one_size_share_their_random_masks(
+    trained: Classifier, explained: tuple[ExplainedText, ...]
+) -> None:
+    planted = []
+    for text in explained[:6]:
+        gates = np.zeros((2, len(text.tokens)), dtype=np.float32)
+        gates[0, 1] = gates[1, 2] = 1.0  # one token each, another one
+        planted.append(dataclasses.replace(text, gates={"input": gates}))
+    found = measure_input_masks(
+        trained,
+        planted,
+        states=("first", "second"),
+        baseline=torch.zeros(32),
+        settings=SETTINGS,
+    )
+    by_state = {f.state: f for f in found if f.removal == "mask_token"}
+    first, second = by_state["first"], by_state["second"]
+    assert first.divergence.score != second.divergence.score
+    assert first.divergence.control == second.divergence.control

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from diffmask_training.faithfulness.orders import (
     RATIOS,
+    Extent,
     order_figures,
+    order_masks,
     under_removal,
 )
 from diffmask_training.metrics.probabilities import Predict
@@ -40,6 +43,7 @@ def test_figures_at_a_fifth_are_those_of_one_word_of_five(predict: Predict) -> N
 
     text = under_removal(predict, len(WEIGHTS), naopc_max_words=0)
     figures = order_figures(text, WEIGHTS)
+    assert figures.curve is not None
     whole, without, only = chance(0, 1, 2, 3, 4), chance(1, 2, 3, 4), chance(0)
     values = figures.values
     assert values["comprehensiveness_top"] == pytest.approx(whole - without)
@@ -58,3 +62,28 @@ def test_single_word_is_no_trouble() -> None:
     assert values["tau_loo"] is None
     assert values["naopc_comprehensiveness"] is None
     assert values["normalised_sufficiency"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("extent", ["main", "all"])
+def test_masks_of_an_order_are_all_that_its_figures_need(
+    predict: Predict, extent: Extent
+) -> None:
+    asked: list[bytes] = []
+
+    def watched(keep: NDArray[np.bool_]) -> NDArray[np.floating]:
+        asked.extend(row.tobytes() for row in keep)
+        return predict(keep)
+
+    text = under_removal(watched, len(WEIGHTS), naopc_max_words=0, extent=extent)
+    asked.clear()
+    order_figures(text, WEIGHTS)
+    assert {row.tobytes() for row in order_masks(text, WEIGHTS)} == set(asked)
+
+
+def test_main_figures_need_no_run_but_their_order(predict: Predict) -> None:
+    text = under_removal(predict, len(WEIGHTS), naopc_max_words=5, extent="main")
+    assert text.drops is None
+    assert text.limits is None
+    # Whole and empty text; without and only the top 1 and 3 of five words.
+    assert len(order_masks(text, WEIGHTS)) == 2 + 2 * 2
+    assert "tau_loo" not in order_figures(text, WEIGHTS).values

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from diffmask_training.faithfulness.rankings import (
 )
 from diffmask_training.integrated_gradients import integrated_gradients
 from diffmask_training.metrics.intervals import Comparison
+from diffmask_training.removal import OPERATORS
 
 BASELINE = torch.zeros(32)
 SETTINGS = RankingSettings(random_orders=4, soft_draws=2, naopc_max_words=5)
@@ -102,7 +104,7 @@ def test_explainers_share_their_random_orders(
     figures: tuple[RankingFigure, ...] = measure_rankings(
         trained,
         texts,
-        {"one": scores, "other": [score * 0.5 for score in scores]},
+        {"one": scores, "other": [-score for score in scores]},
         baseline=BASELINE,
         settings=SETTINGS,
     )
@@ -114,3 +116,17 @@ def test_explainers_share_their_random_orders(
         and figure.comparison is not None
     }
     assert controls["one"] == controls["other"]
+
+
+def test_main_figures_are_those_of_the_whole_report(
+    trained: Classifier, explained: tuple[ExplainedText, ...]
+) -> None:
+    texts = explained[:4]
+    scores = [text.score[text.words] for text in texts]
+    whole = _measure(trained, texts, scores)
+    main = _measure(
+        trained, texts, scores, dataclasses.replace(SETTINGS, extent="main")
+    )
+    assert {name for name, _ in main} < set(CATALOGUE)
+    assert {removal for _, removal in main} == set(OPERATORS)
+    assert main == {key: whole[key] for key in main}

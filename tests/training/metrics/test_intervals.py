@@ -116,7 +116,7 @@ def test_interval_of_a_mean_is_that_of_its_texts() -> None:
     values = np.random.default_rng(1).normal(size=200)
     of_texts = estimate(values.tolist(), generator=np.random.default_rng(0))
     of_all = estimate_over_texts(
-        lambda chosen: float(values[chosen].mean()),
+        lambda weights: weights @ values / weights.sum(axis=1),
         len(values),
         generator=np.random.default_rng(0),
         resamples=4000,
@@ -126,11 +126,22 @@ def test_interval_of_a_mean_is_that_of_its_texts() -> None:
     assert of_all.high == pytest.approx(of_texts.high, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("num_texts", "value"), [(1, 0.5), (5, None), (5, float("nan"))]
-)
-def test_figure_of_too_few_texts_has_no_interval(
-    num_texts: int, value: float | None
-) -> None:
+@pytest.mark.parametrize(("num_texts", "value"), [(1, 0.5), (5, float("nan"))])
+def test_figure_of_too_few_texts_has_no_interval(num_texts: int, value: float) -> None:
     with pytest.raises(MetricError, match="two texts or more"):
-        estimate_over_texts(lambda _: value, num_texts, generator=_generator())
+        estimate_over_texts(
+            lambda weights: np.full(len(weights), value),
+            num_texts,
+            generator=_generator(),
+        )
+
+
+def test_resamples_that_leave_a_figure_undefined_are_passed_over() -> None:
+    # Defined where the first of two texts is drawn: in one half or whole of the mean.
+    values = np.array([1.0, 0.0])
+    found = estimate_over_texts(
+        lambda weights: np.where(weights[:, 0] > 0, weights @ values / 2, np.nan),
+        2,
+        generator=_generator(),
+    )
+    assert (found.mean, found.low, found.high) == (0.5, 0.5, 1.0)

@@ -1,6 +1,6 @@
 """Hard masks over many texts: of every state, beside random masks of the same size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class MaskSettings:
     """
 
     margin: float
-    random_masks: int = 3
+    random_masks: int = 1
     seed: int = 0
 
 
@@ -68,6 +68,8 @@ class MaskFigures:
     violation_rate: Comparison
 
 
+# Shows the texts that are worked on while they are; may be the identity.
+Track = Callable[[Sequence[ExplainedText]], Iterable[ExplainedText]]
 # Of one text: what its mask shows, then what random masks of the same size do.
 _Run = tuple[MaskedText, list[MaskedText]]
 
@@ -79,6 +81,7 @@ def measure_input_masks(
     states: Sequence[str],
     baseline: Tensor,
     settings: MaskSettings,
+    track: Track = iter,
 ) -> tuple[MaskFigures, ...]:
     """Measure the input masks of every state and of the score, for each removal.
 
@@ -88,12 +91,13 @@ def measure_input_masks(
         states: Names of the states.
         baseline: `[hidden]` float32. The probe's own.
         settings: How.
+        track: Shows the progress.
     """
     names = (SCORE, *states)
     runs: dict[tuple[Operator, str], list[_Run]] = {
         (operator, name): [] for operator in OPERATORS for name in names
     }
-    for index, text in enumerate(texts):
+    for index, text in enumerate(track(texts)):
         masks = np.concatenate([text.score_mask[None], text.hard_masks("input")])
         randoms = _shuffled(masks, index, settings)  # [draws, layers, tokens]
         stacked = np.concatenate([masks[None], randoms])
@@ -214,11 +218,20 @@ def _masked(
 def _shuffled(
     masks: NDArray[np.bool_], index: int, settings: MaskSettings
 ) -> NDArray[np.bool_]:
-    """Return masks that keep as many tokens elsewhere, `[draws, layers, tokens]`."""
+    """Return masks that keep as many tokens elsewhere, `[draws, layers, tokens]`.
+
+    One order of the tokens serves all states of a draw: masks of the same size are then
+    the same, and are run once.
+    """
     generator = np.random.default_rng([settings.seed, index])
-    repeated = np.repeat(masks[None], settings.random_masks, axis=0)
-    shuffled: NDArray[np.bool_] = generator.permuted(repeated, axis=-1)
-    return shuffled
+    sizes = masks.sum(axis=-1, keepdims=True)
+    num_tokens = masks.shape[-1]
+    return np.stack(
+        [
+            generator.permutation(num_tokens) < sizes
+            for _ in range(settings.random_masks)
+        ]
+    )
 
 
 def _figures(
@@ -251,7 +264,7 @@ def _kept_share(texts: Sequence[MaskedText], seed: int) -> Estimate:
     kept = np.array([text.num_kept for text in texts])
     tokens = np.array([text.num_tokens for text in texts])
     return estimate_over_texts(
-        lambda chosen: float(kept[chosen].sum() / tokens[chosen].sum()),
+        lambda weights: (weights @ kept) / (weights @ tokens),
         len(texts),
         generator=np.random.default_rng(seed),
     )

@@ -1,6 +1,6 @@
 """Explanations as orders of words, over many texts and every way of removal."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,20 +11,24 @@ from torch import Tensor
 from diffmask_training.classifier import Classifier
 from diffmask_training.errors import MetricError
 from diffmask_training.explained import ExplainedText
+from diffmask_training.faithfulness.masks import Track
 from diffmask_training.faithfulness.orders import (
     RATIOS,
+    Extent,
     OrderFigures,
     TextUnderRemoval,
     order_figures,
+    order_masks,
     under_removal,
 )
 from diffmask_training.metrics.intervals import (
     Comparison,
     Estimate,
+    Statistic,
     compare,
     estimate_over_texts,
 )
-from diffmask_training.metrics.racu import racu
+from diffmask_training.metrics.racu import relative_areas
 from diffmask_training.metrics.soft_erasure import soft_erasure
 from diffmask_training.removal import (
     OPERATORS,
@@ -37,8 +41,6 @@ from diffmask_training.removal import (
 # Soft removal zeroes coordinates, which is none of the ways of removing whole words.
 Removal = Operator | Literal["zeroed_coordinates"]
 _REMOVALS: tuple[Removal, ...] = (*OPERATORS, "zeroed_coordinates")
-# Shows the texts that are worked on while they are; may be the identity.
-Track = Callable[[Sequence[ExplainedText]], Iterable[ExplainedText]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class RankingSettings:
     """How rankings are measured.
 
     Attributes:
+        extent: The main figures, or all of them.
         random_orders: Random orders of each text that make the control, >= 2.
         soft_draws: How often coordinates are drawn for a soft figure.
         naopc_max_words: NAOPC is measured on texts of up to this many words; each needs
@@ -53,6 +56,7 @@ class RankingSettings:
         seed: Of orders, draws and resamples.
     """
 
+    extent: Extent = "all"
     random_orders: int = 5
     soft_draws: int = 5
     naopc_max_words: int = 9
@@ -116,41 +120,38 @@ def measure_rankings(
     Returns:
         Figures by explainer, then by removal.
     """
+    removals = _REMOVALS if settings.extent == "all" else OPERATORS
     collected: dict[tuple[str, Removal], _Collected] = {
         (explainer, removal): _Collected()
         for explainer in scores_by_explainer
-        for removal in _REMOVALS
+        for removal in removals
     }
-    index_by_id = {id(text): index for index, text in enumerate(texts)}
-    for text in track(texts):
-        index = index_by_id[id(text)]
+    for index, text in enumerate(track(texts)):
         if not text.words.size:
             continue
-        given = {name: each[index] for name, each in scores_by_explainer.items()}
+        orders = {
+            name: _Orders(each[index], index, settings)
+            for name, each in scores_by_explainer.items()
+        }
         for operator in OPERATORS:
             predict = removal_by(operator, classifier, text.encoding, baseline=baseline)
             removed = under_removal(
                 over_words(predict, text.is_special),
                 text.words.size,
                 naopc_max_words=settings.naopc_max_words,
+                extent=settings.extent,
             )
-            for name, scores in given.items():
-                _collect(
-                    collected[name, operator],
-                    removed,
-                    scores,
-                    index=index,
-                    settings=settings,
+            _run_all(removed, orders.values())
+            for name, each in orders.items():
+                _collect(collected[name, operator], removed, each)
+        for name, each in orders.items():
+            if (name, "zeroed_coordinates") in collected:
+                _collect_soft(
+                    collected[name, "zeroed_coordinates"],
+                    classifier,
+                    text,
+                    _Orders(_as_chances(each.scores), index, settings),
                 )
-        for name, scores in given.items():
-            _collect_soft(
-                collected[name, "zeroed_coordinates"],
-                classifier,
-                text,
-                scores,
-                index=index,
-                settings=settings,
-            )
     return tuple(
         RankingFigure(
             name=name, explainer=explainer, removal=removal, comparison=comparison
@@ -160,56 +161,72 @@ def measure_rankings(
     )
 
 
-def _orders(
-    scores: NDArray[np.floating], index: int, settings: RankingSettings
-) -> list[NDArray[np.floating]]:
-    # The same random orders for every explainer and removal, which are then compared on
-    # equal terms.
-    generator = np.random.default_rng([settings.seed, index])
-    return [generator.permutation(scores) for _ in range(settings.random_orders)]
+class _Orders:
+    """The scores of one text, and the same dealt out at random.
+
+    The same places come out on top for every explainer and removal, which are then
+    compared on equal terms, and share their runs.
+
+    Attributes:
+        scores: `[words]` float. Of the explanation.
+        dealt: The same values in random orders.
+        generator: For what else is drawn.
+        settings: How many.
+    """
+
+    def __init__(
+        self, scores: NDArray[np.floating], index: int, settings: RankingSettings
+    ) -> None:
+        self.settings = settings
+        self.scores = scores
+        falling = -np.sort(-scores)
+        generator = np.random.default_rng([settings.seed, index])
+        self.dealt = [
+            falling[generator.permutation(len(scores))]
+            for _ in range(settings.random_orders)
+        ]
+        self.generator = np.random.default_rng([settings.seed, index, 1])
 
 
-def _collect(
-    into: _Collected,
-    text: TextUnderRemoval,
-    scores: NDArray[np.floating],
-    *,
-    index: int,
-    settings: RankingSettings,
-) -> None:
-    found = order_figures(text, scores)
-    randoms = [order_figures(text, order) for order in _orders(scores, index, settings)]
+def _run_all(text: TextUnderRemoval, orders: Iterable[_Orders]) -> None:
+    """Run every mask of every order together; what is asked for after is known."""
+    masks = [
+        order_masks(text, scores)
+        for each in orders
+        for scores in (each.scores, *each.dealt)
+    ]
+    text.predict(np.concatenate(masks))
+
+
+def _collect(into: _Collected, text: TextUnderRemoval, orders: _Orders) -> None:
+    found = order_figures(text, orders.scores)
+    randoms = [order_figures(text, dealt) for dealt in orders.dealt]
     into.scores.append(found.values)
     into.controls.append(_mean_values([each.values for each in randoms]))
-    into.curves.append(found.curve)
-    into.random_curves.append(_stacked(randoms))
+    if found.curve is not None:
+        into.curves.append(found.curve)
+        into.random_curves.append(_stacked(randoms))
 
 
 def _collect_soft(
-    into: _Collected,
-    classifier: Classifier,
-    text: ExplainedText,
-    scores: NDArray[np.floating],
-    *,
-    index: int,
-    settings: RankingSettings,
+    into: _Collected, classifier: Classifier, text: ExplainedText, orders: _Orders
 ) -> None:
     predict = soft_removal(classifier, text.encoding, text.is_special)
-    generator = np.random.default_rng([settings.seed, index, 1])
 
     def figures(chances: NDArray[np.floating]) -> Mapping[str, float | None]:
         soft = soft_erasure(
-            predict, chances, draws=settings.soft_draws, generator=generator
+            predict,
+            chances,
+            draws=orders.settings.soft_draws,
+            generator=orders.generator,
         )
         return {
             "soft_comprehensiveness": None if soft is None else soft.comprehensiveness,
             "soft_sufficiency": None if soft is None else soft.sufficiency,
         }
 
-    chances = _as_chances(scores)
-    into.scores.append(figures(chances))
-    orders = _orders(chances, index, settings)
-    into.controls.append(_mean_values([figures(order) for order in orders]))
+    into.scores.append(figures(orders.scores))
+    into.controls.append(_mean_values([figures(dealt) for dealt in orders.dealt]))
 
 
 def _as_chances(scores: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -234,7 +251,7 @@ def _mean_values(
 
 
 def _stacked(figures: Sequence[OrderFigures]) -> NDArray[np.float64]:
-    return np.stack([each.curve for each in figures])
+    return np.stack([each.curve for each in figures if each.curve is not None])
 
 
 def _summaries(collected: _Collected, seed: int) -> dict[str, Comparison | None]:
@@ -260,35 +277,41 @@ def _racu(collected: _Collected, seed: int) -> Comparison | None:
     randoms = np.stack(collected.random_curves)  # [batch, orders, ratios]
     others = (randoms.sum(axis=1, keepdims=True) - randoms) / (randoms.shape[1] - 1)
 
-    def score(chosen: NDArray[np.int64]) -> float | None:
-        return _area(curves[chosen].mean(axis=0), randoms[chosen].mean(axis=(0, 1)))
+    def score(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _areas(weights, curves, randoms.mean(axis=1))
 
-    def control(chosen: NDArray[np.int64]) -> float | None:
+    def control(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         # Each random order against the others is what chance makes of the same figure.
-        pairs = zip(
-            randoms[chosen].mean(axis=0), others[chosen].mean(axis=0), strict=True
+        areas = np.stack(
+            [
+                _areas(weights, randoms[:, order], others[:, order])
+                for order in range(randoms.shape[1])
+            ]
         )
-        areas = [_area(curve, rest) for curve, rest in pairs]
-        defined = [area for area in areas if area is not None]
-        return float(np.mean(defined)) if defined else None
+        is_defined = np.isfinite(areas)
+        counts = is_defined.sum(axis=0)
+        sums = np.where(is_defined, areas, 0.0).sum(axis=0)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
-    def gain(chosen: NDArray[np.int64]) -> float | None:
-        ours, chance = score(chosen), control(chosen)
-        return None if ours is None or chance is None else ours - chance
-
-    def interval(statistic: Callable[[NDArray[np.int64]], float | None]) -> Estimate:
+    def interval(statistic: Statistic) -> Estimate:
         generator = np.random.default_rng(seed)
         return estimate_over_texts(statistic, len(curves), generator=generator)
 
     try:
         return Comparison(
-            score=interval(score), control=interval(control), gain=interval(gain)
+            score=interval(score),
+            control=interval(control),
+            gain=interval(lambda weights: score(weights) - control(weights)),
         )
     except MetricError:
         return None
 
 
-def _area(
-    curve: NDArray[np.float64], random_curve: NDArray[np.float64]
-) -> float | None:
-    return racu(ratios=RATIOS, performance=curve, random_performance=random_curve)
+def _areas(
+    weights: NDArray[np.float64],
+    curves: NDArray[np.float64],
+    random_curves: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return RACU of mean curves over weighted texts, `[resamples]`."""
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    return relative_areas(RATIOS, shares @ curves, shares @ random_curves)

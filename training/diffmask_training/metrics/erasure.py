@@ -61,18 +61,13 @@ def erase(
     Raises:
         MetricError: A size is not in [0, tokens], or scores or model are not sound.
     """
-    places = ranks(scores)
-    sizes = np.array(counts, dtype=np.int64)
-    if np.any((sizes < 0) | (sizes > len(places))):
-        raise MetricError(f"{list(counts)} of {len(places)} tokens cannot be removed")
-    top = places < sizes[:, None]  # [counts, tokens]
-    whole = np.ones((1, len(places)), dtype=np.bool_)
-    rows = predicted(predict, np.concatenate([whole, ~whole, ~top, top]))
+    masks = erasure_masks(scores, counts=counts)
+    rows = predicted(predict, masks)
     label = int(rows[0].argmax())
     without, only = np.split(rows[2:], 2)
     return Erasure(
-        num_tokens=len(places),
-        counts=sizes,
+        num_tokens=masks.shape[1],
+        counts=np.array(counts, dtype=np.int64),
         label=label,
         whole=float(rows[0, label]),
         empty=float(rows[1, label]),
@@ -80,6 +75,31 @@ def erase(
         only=only[:, label],
         labels_without=without.argmax(axis=-1),
     )
+
+
+def erasure_masks(
+    scores: NDArray[np.floating], *, counts: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Return every mask that `erase` runs, so that many orders can share a run.
+
+    Args:
+        scores: `[tokens]` float. The higher, the more important.
+        counts: Sizes of R.
+
+    Returns:
+        `[2 + 2 counts, tokens]` bool, True where a token is kept: the whole text, the
+        empty one, the text without R and R alone.
+
+    Raises:
+        MetricError: A size is not in [0, tokens], or scores are not sound.
+    """
+    places = ranks(scores)
+    sizes = np.array(counts, dtype=np.int64)
+    if np.any((sizes < 0) | (sizes > len(places))):
+        raise MetricError(f"{list(counts)} of {len(places)} tokens cannot be removed")
+    top = places < sizes[:, None]  # [counts, tokens]
+    whole = np.ones((1, len(places)), dtype=np.bool_)
+    return np.concatenate([whole, ~whole, ~top, top])
 
 
 def comprehensiveness(erasure: Erasure) -> NDArray[np.float64]:

@@ -48,6 +48,29 @@ def racu(
         raise MetricError("masking ratios and performance must be finite")
     if ratios[0] != 0 or ratios[-1] != 1 or np.any(np.diff(ratios) <= 0):
         raise MetricError("masking ratios must rise from 0 to 1")
+    area = float(relative_areas(ratios, performance, random_performance))
+    return None if np.isnan(area) else area
+
+
+def relative_areas(
+    ratios: NDArray[np.floating],
+    performance: NDArray[np.floating],
+    random_performance: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Return RACU of many pairs of curves at once.
+
+    Args:
+        ratios: `[ratios]` float, rising from 0 to 1; not checked here.
+        performance: `[..., ratios]` float.
+        random_performance: `[..., ratios]` float.
+
+    Returns:
+        `[...]` float64, NaN where masking at random costs nothing on the whole.
+    """
     between = trapezoid(random_performance - performance, ratios)
-    largest = trapezoid(random_performance - random_performance[-1], ratios)
-    return float(between / largest) if largest > NOISE else None
+    largest = trapezoid(random_performance - random_performance[..., -1:], ratios)
+    is_defined = np.asarray(largest > NOISE)
+    areas: NDArray[np.float64] = np.where(
+        is_defined, between / np.where(is_defined, largest, 1.0), np.nan
+    )
+    return areas

@@ -1,11 +1,13 @@
 """Everything that a report holds, measured on a classifier and its two probes."""
 
+import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from diffmask_training.batches import Encoding
 from diffmask_training.checkpoint import FittedProbe
 from diffmask_training.classifier import Classifier
 from diffmask_training.config import EvaluateConfig
+from diffmask_training.encoder import Encoder
 from diffmask_training.encoding import encode
 from diffmask_training.errors import DataError
 from diffmask_training.evaluation import evaluate_probe
@@ -26,9 +29,9 @@ from diffmask_training.faithfulness.masks import (
 )
 from diffmask_training.faithfulness.rankings import (
     RankingSettings,
-    Track,
     measure_rankings,
 )
+from diffmask_training.figures import Figures
 from diffmask_training.integrated_gradients import integrated_gradients
 from diffmask_training.leakage.checks import LeakageSettings, check_leakage
 from diffmask_training.metrics.fidelity import mask_text
@@ -47,6 +50,35 @@ _PACKAGES = ("diffmask-service", "torch", "transformers", "scikit-learn", "scipy
 _NUM_EXAMPLES = 4
 
 
+ItemT = TypeVar("ItemT")
+
+
+class Track(Protocol):
+    """Shows how far some work is."""
+
+    def __call__(self, items: Sequence[ItemT], what: str) -> Iterable[ItemT]:
+        """Return the items in their order; `what` names the work."""
+        ...
+
+
+def _untracked(items: Sequence[ItemT], what: str) -> Iterable[ItemT]:
+    del what
+    return items
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who is told of figures before the report is whole; nobody by default.
+
+    Attributes:
+        track: Shows the progress.
+        on_figures: Told the hard masks of a kind of probe once they are measured.
+    """
+
+    track: Track = _untracked
+    on_figures: Callable[[ProbeKind, Figures], None] = lambda _kind, _figures: None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Subject:
     """What is measured.
@@ -54,12 +86,14 @@ class _Subject:
     Attributes:
         config: Settings.
         classifier: The model.
+        fast: The same in the precision of the masked runs.
         fitted: Its probes by kind.
-        tests: Every test text.
+        tests: The test texts.
     """
 
     config: EvaluateConfig
     classifier: Classifier
+    fast: Classifier
     fitted: Mapping[ProbeKind, FittedProbe]
     tests: Sequence[Encoding]
 
@@ -85,7 +119,7 @@ def measure(
     fitted: Mapping[ProbeKind, FittedProbe],
     splits: Splits,
     *,
-    track: Track = iter,
+    watch: Watch | None = None,
 ) -> Report:
     """Measure what the settings ask for.
 
@@ -94,26 +128,39 @@ def measure(
         classifier: The frozen model.
         fitted: A probe of either kind.
         splits: The test texts, and for leakage the training texts.
-        track: Shows the progress.
+        watch: Told how far it is.
 
     Raises:
         DataError: There are too few test texts for an interval.
         MetricError: There are too few texts of some predicted label for leakage.
         ConfigError: A comparison needs a package that is not installed.
     """
+    watch = watch or Watch()
     task, longest = classifier.encoder.task, config.max_train_tokens
-    tests = encode(splits.test, classifier.tokenizer, longest, task=task)
-    subject = _Subject(config=config, classifier=classifier, fitted=fitted, tests=tests)
-    figures = {
-        kind: evaluate_probe(classifier, each, tests) for kind, each in fitted.items()
-    }
+    tests: Sequence[Encoding] = encode(
+        splits.test, classifier.tokenizer, longest, task=task
+    )
+    if config.max_texts:
+        tests = _draw(tests, config.max_texts, config.seed)
+    subject = _Subject(
+        config=config,
+        classifier=classifier,
+        fast=_in_precision_of(config, classifier),
+        fitted=fitted,
+        tests=tests,
+    )
+    figures = {}
+    for kind, each in fitted.items():
+        track = partial(watch.track, what=f"{kind} gates, all test texts")
+        figures[kind] = evaluate_probe(classifier, each, tests, track=track)
+        watch.on_figures(kind, figures[kind])
     # Other tasks have the figures of hard masks, and a page has more to show.
     has_labels = task.name == "text_classification"
     is_deep = config.html is not None or (config.report is not None and has_labels)
     chosen = _draw(tests, config.texts if is_deep else 0, config.seed)
     report = Report(provenance=_provenance(subject, len(chosen)), figures=figures)
     if chosen:
-        report = _with_intervals(report, subject, chosen, track)
+        report = _with_intervals(report, subject, chosen, watch.track)
     if config.leakage:
         leakage = _leakage(subject, splits)
         report = dataclasses.replace(report, leakage=leakage)
@@ -123,44 +170,59 @@ def measure(
 def _with_intervals(
     report: Report, subject: _Subject, chosen: Sequence[Encoding], track: Track
 ) -> Report:
-    config, classifier = subject.config, subject.classifier
+    config, classifier, fast = subject.config, subject.classifier, subject.fast
     texts = explain_texts(classifier, subject.probes, chosen)
-    masks = MaskSettings(margin=subject.margin, seed=config.seed)
-    hidden = MaskSettings(
-        margin=float(subject.fitted["hidden"].record.config["margin"]),
-        seed=config.seed,
-    )
+    margin = float(subject.fitted["hidden"].record.config["margin"])
     states, baseline = classifier.encoder.states, subject.baseline
     scores = {"DiffMask": [text.score[text.words] for text in texts]}
     if "integrated-gradients" in config.compare:
         scores["integrated gradients"] = [
-            integrated_gradients(classifier, text) for text in texts
+            integrated_gradients(classifier, text)
+            for text in track(texts, "integrated gradients")
         ]
     return dataclasses.replace(
         report,
         masks=(
             *measure_input_masks(
-                classifier, texts, states=states, baseline=baseline, settings=masks
+                fast,
+                texts,
+                states=states,
+                baseline=baseline,
+                settings=MaskSettings(margin=subject.margin, seed=config.seed),
+                track=partial(track, what="input masks beside random ones"),
             ),
             *measure_hidden_masks(
-                classifier, subject.probes["hidden"], texts, settings=hidden
+                fast,
+                subject.probes["hidden"],
+                texts,
+                settings=MaskSettings(margin=margin, seed=config.seed),
             ),
         ),
         rankings=measure_rankings(
-            classifier,
+            fast,
             texts,
             scores,
             baseline=baseline,
             settings=RankingSettings(
-                random_orders=config.random_orders, seed=config.seed
+                extent="all" if config.thorough else "main",
+                random_orders=config.random_orders,
+                seed=config.seed,
             ),
-            track=track,
+            track=partial(track, what="orders of words"),
         ),
         complexity=measure_complexity(
             texts, scores, states=states, labels=classifier.labels, seed=config.seed
         ),
         examples=_examples(subject, texts),
     )
+
+
+def _in_precision_of(config: EvaluateConfig, classifier: Classifier) -> Classifier:
+    if config.precision == "fp32":
+        return classifier
+    fast = Encoder(copy.deepcopy(classifier.encoder.model).bfloat16())
+    fast.task = classifier.encoder.task
+    return dataclasses.replace(classifier, encoder=fast)
 
 
 def _leakage(subject: _Subject, splits: Splits) -> Any:
@@ -204,7 +266,7 @@ def _examples(subject: _Subject, texts: Sequence[ExplainedText]) -> tuple[Exampl
 def _example(subject: _Subject, text: ExplainedText) -> Example:
     predict = removal_by(
         "learned_baseline",
-        subject.classifier,
+        subject.fast,
         text.encoding,
         baseline=subject.baseline,
     )

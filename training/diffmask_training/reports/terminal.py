@@ -1,42 +1,45 @@
 """The report in a terminal: the figures that most people ask for first."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
 from diffmask_training.faithfulness.catalogue import CATALOGUE
+from diffmask_training.faithfulness.rankings import RankingFigure
 from diffmask_training.metrics.intervals import Estimate
-from diffmask_training.reports.values import Report, standing
+from diffmask_training.reports.values import Report, Standing, standing
 
 # The rest is in the JSON file and on the page.
 _SHOWN = (
+    "comprehensiveness_top",
+    "sufficiency_top",
+    "normalised_comprehensiveness",
+    "normalised_sufficiency",
+    "log_odds",
     "comprehensiveness",
     "sufficiency",
-    "log_odds",
     "tau_loo",
     "racu",
     "naopc_comprehensiveness",
 )
+# Beside a figure, so that nothing hangs on colours.
+_MARKS: dict[Standing, str] = {"better": " ✓", "no different": "", "worse": " ✗"}
 
 
 def print_report(console: Console, report: Report) -> None:
     """Print the main figures of a report, where it has any."""
     if report.rankings is not None:
-        title = f"orders of words, {report.provenance.num_texts} texts, 95 % intervals"
-        table = _table(
-            title, "figure", "removal", "by", "explanation", "random", "than chance"
+        console.print(
+            f"orders of words, {report.provenance.num_texts} texts, means with 95 %"
+            " intervals; ✓ better and ✗ worse than random orders",
+            soft_wrap=True,
+            highlight=False,
         )
-        for figure in report.rankings:
-            entry, comparison = CATALOGUE[figure.name], figure.comparison
-            if figure.name in _SHOWN and comparison is not None:
-                table.add_row(
-                    f"{entry.title} {'↑' if entry.is_higher_better else '↓'}",
-                    figure.removal.replace("_", " "),
-                    figure.explainer,
-                    _text(comparison.score),
-                    f"{comparison.control.mean:.3f}",
-                    standing(comparison, is_higher_better=entry.is_higher_better),
-                )
-        console.print(table)
+        for removal in dict.fromkeys(figure.removal for figure in report.rankings):
+            figures = [each for each in report.rankings if each.removal == removal]
+            if any(each.name in _SHOWN for each in figures):
+                console.print(_rankings_table(removal.replace("_", " "), figures))
     if report.leakage is not None:
         table = _table("leakage", "test", "masks of", "figure", "at most", "verdict")
         for check in report.leakage:
@@ -48,6 +51,31 @@ def print_report(console: Console, report: Report) -> None:
                 check.verdict,
             )
         console.print(table)
+
+
+def _rankings_table(removal: str, figures: Sequence[RankingFigure]) -> Table:
+    explainers = tuple(dict.fromkeys(figure.explainer for figure in figures))
+    table = _table(f"removal: {removal}", "", *explainers, "random")
+    by_place = {(figure.name, figure.explainer): figure for figure in figures}
+    for name in _SHOWN:
+        row = [by_place.get((name, explainer)) for explainer in explainers]
+        compared = [each.comparison if each else None for each in row]
+        if any(compared):
+            entry = CATALOGUE[name]
+            cells = [
+                ""
+                if comparison is None
+                else _text(comparison.score)
+                + _MARKS[standing(comparison, is_higher_better=entry.is_higher_better)]
+                for comparison in compared
+            ]
+            control = next(each.control for each in compared if each is not None)
+            table.add_row(
+                f"{entry.title} {'↑' if entry.is_higher_better else '↓'}",
+                *cells,
+                f"{control.mean:.3f}",
+            )
+    return table
 
 
 def _table(title: str, *columns: str) -> Table:
