@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import (
     chaos,
+    explain_overhead,
     explainers,
     fuzz,
     isolation,
@@ -26,6 +27,10 @@ RESULTS = Path(__file__).parent / "results"
 Describe = Callable[[Any], list[str]]
 # In the order of the report.
 SECTIONS: Mapping[str, tuple[str, Describe]] = {
+    "explain_overhead": (
+        "An explanation over the prediction alone",
+        explain_overhead.describe,
+    ),
     "load": ("Load up to three times capacity", load.describe),
     "chaos": ("Servers killed, stopped and clogged", chaos.describe),
     "swaps": ("Versions swapped and servers restarted", swaps.describe),
