@@ -62,6 +62,7 @@ class Run:
 
 RUNS = (
     Run(name="start", flags={"rounds": 9}),
+    Run(name="explain_overhead"),
     Run(name="isolation"),
     Run(name="load"),
     Run(name="chaos"),
