@@ -9,12 +9,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chaos, drift, fuzz, isolation, load, memory, others
+from benchmarks import (
+    chaos,
+    drift,
+    explain_overhead,
+    fuzz,
+    isolation,
+    load,
+    memory,
+    others,
+)
 
 _HERE = Path(__file__).parent
 Describe = Callable[[Any], list[str]]
 # In the order of the report.
 SECTIONS: Mapping[str, tuple[str, Describe]] = {
+    "explain_overhead": (
+        "An explanation over the prediction alone",
+        explain_overhead.describe,
+    ),
     "load": ("Load up to three times capacity", load.describe),
     "chaos": ("Servers killed, stopped and clogged", chaos.describe),
     "fuzz": ("Hostile input", fuzz.describe),

@@ -10,6 +10,22 @@ from benchmarks.report import SECTIONS, write_report
 from benchmarks.results import store, table
 
 _FIGURES: dict[str, dict[str, Any]] = {
+    "explain_overhead": {
+        "sizes": [
+            {
+                "batch": 1,
+                "tokens": 16,
+                "rounds": 5,
+                "predict_seconds": 0.01,
+                "explain_seconds": 0.01,
+                "explain": explain,
+                "explain_cpu": explain,
+                "no_gates": 1.04,
+                "no_gates_cpu": 1.04,
+            }
+            for explain in (1.15, 1.05, 1.02)
+        ]
+    },
     "load": {"capacity_per_second": 12.5, "runs": []},
     "chaos": {"rolled": {"failed": 0, "ended badly": 0}},
     "fuzz": {
@@ -44,6 +60,9 @@ def test_every_script_has_its_section(tmp_path: Path) -> None:
     page = write_report(tmp_path)
     for title, _ in SECTIONS.values():
         assert f"## {title}" in page
+    assert "at most 1.050 (target 1.10: met)" in page
+    assert "at most 1.040 (target 1.03: **missed**)" in page
+    assert "1.050 (1.020 to 1.150)" in page
     assert "12.5 calls a second" in page
     assert "4,321 messages" in page
     assert "1.010 times" in page
