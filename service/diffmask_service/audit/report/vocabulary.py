@@ -142,14 +142,25 @@ class _Counts:
             self.num_forgotten += len(rare)
 
     def most_deciding(self, share_by_label: Mapping[str, float]) -> list[Deciding]:
-        found = (
-            each
-            for name, entry in self._entries.items()
-            if entry.num_texts >= MIN_TEXTS
-            for each in entry.figures(name, share_by_label)
-            if each.excess > 0
-        )
+        found = (each for each in self._figures(share_by_label) if each.excess > 0)
         return sorted(found, key=lambda each: (-each.excess, each.name))
+
+    def most_telling(self, share_by_label: Mapping[str, float]) -> list[Deciding]:
+        """Return words by how they go with a class, whether they are kept or not."""
+
+        def over_chance(word: Deciding) -> float:
+            num_predicted = round(word.predicted.value * word.num_texts)
+            return excess(num_predicted, word.num_texts, share_by_label[word.label])
+
+        found = (
+            each for each in self._figures(share_by_label) if over_chance(each) > 0
+        )
+        return sorted(found, key=lambda each: (-over_chance(each), each.name))
+
+    def _figures(self, share_by_label: Mapping[str, float]) -> Iterator[Deciding]:
+        for name, entry in self._entries.items():
+            if entry.num_texts >= MIN_TEXTS:
+                yield from entry.figures(name, share_by_label)
 
 
 class VocabularyCollector:
@@ -193,15 +204,23 @@ class VocabularyCollector:
         )
 
     def candidates(self, num: int) -> Sequence[Deciding]:
-        """Return the most deciding words, of all classes in turn, each word once."""
+        """Return the words that decide most and go with a class most, each once.
+
+        All classes and both kinds come in turn. A word that the rest of its texts makes
+        needless is not kept, and may still be a shortcut.
+        """
         found: dict[str, Deciding] = {}
-        ranked = [
-            each
-            for each in self._words.most_deciding(self._shares())
-            if any(map(str.isalnum, each.name))
-        ]
+        shares = self._shares()
         of_classes = (
-            [each for each in ranked if each.label == label]
+            [
+                each
+                for each in ranked
+                if each.label == label and any(map(str.isalnum, each.name))
+            ]
+            for ranked in (
+                self._words.most_deciding(shares),
+                self._words.most_telling(shares),
+            )
             for label in self._audit.labels
         )
         for row in itertools.zip_longest(*of_classes):

@@ -32,3 +32,12 @@ def test_candidates_come_from_all_classes_in_turn(finished: Audit) -> None:
         collector.add(explained("bad poor", [1, 1], prediction="negative"))
     names = [each.name for each in collector.candidates(3)]
     assert names == ["bad", "fine", "poor"]
+
+
+def test_a_word_that_is_never_kept_can_be_a_candidate(finished: Audit) -> None:
+    collector = VocabularyCollector(finished)
+    for _ in range(6):
+        collector.add(explained("good rare", [1, 0], prediction="positive"))
+        collector.add(explained("bad", [1], prediction="negative"))
+    names = [each.name for each in collector.candidates(9)]
+    assert set(names) == {"good", "bad", "rare"}

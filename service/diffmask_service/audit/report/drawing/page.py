@@ -23,8 +23,8 @@ _LIMITS = (
     " texts were chosen. Many figures stand here: about one interval in twenty misses.",
     "Words are put together by their letters alone, capitals not counted. Different"
     " meanings of one word are one line; forms of one word are several.",
-    "A share of flips near 0 does not clear a word: only the most deciding words were"
-    " tested, one at a time, and a shortcut may be a phrase, a name or a format.",
+    "The list of suspects is not whole: only a few words were tested, one at a time,"
+    " and a shortcut may be a phrase, a name or a format.",
 )
 
 

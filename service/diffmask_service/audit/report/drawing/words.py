@@ -72,7 +72,8 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
         return
     yield element(
         "p",
-        f"The {len(found.words)} most deciding words were tested with the model itself,"
+        f"{len(found.words)} words, those that decide most and those that go with one"
+        " class most whether they are kept or not, were tested with the model itself,"
         f" each on at most {found.texts_per_word} texts a way, drawn by a fixed rule."
         f" Removal: every place of the word is {found.way}; the share counts texts that"
         " lose their label. Insertion: the word is put in front of texts of other"
