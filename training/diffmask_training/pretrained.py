@@ -137,7 +137,8 @@ def read_tokenizer(directory: Path, model: PreTrainedModel) -> PreTrainedTokeniz
         raise CheckpointError(
             f"{directory}: the tokenizer has no mask or padding token"
         )
-    num_embeddings = model.get_input_embeddings().weight.shape[0]
+    embeddings: Any = model.get_input_embeddings()
+    num_embeddings = embeddings.weight.shape[0]
     # Models pad their embeddings, so they may hold more than the tokenizer knows.
     highest = max(tokenizer.get_vocab().values(), default=0)
     if highest >= num_embeddings:

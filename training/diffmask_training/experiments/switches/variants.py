@@ -43,7 +43,7 @@ class Biasless(Probe):
     def __init__(self, shape: ProbeShape) -> None:
         super().__init__(shape)
         torch.nn.init.zeros_(self.bias)
-        self.bias.requires_grad_(requires_grad=False)
+        self.bias.requires_grad = False
 
 
 class OwnState(Probe):
