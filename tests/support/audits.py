@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 WORDS = ("good", "bad", "funny", "dull", "movie", "a")
+# A server and a bundle test shortcuts in ways of their own.
+_OF_THE_REPORT = {"report.html", "shortcuts.json"}
 
 
 def random_texts(num_texts: int) -> list[str]:
@@ -38,11 +40,11 @@ def read_parts(folder: Path) -> list[dict[str, Any]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder."""
+    """Return every file below a folder but those that a report adds to an audit."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name not in _OF_THE_REPORT
     }
 
 
