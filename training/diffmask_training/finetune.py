@@ -47,7 +47,7 @@ from diffmask_training.splits import read_splits
 from diffmask_training.tasks import Task, task_named
 from diffmask_training.whole_files import (
     make_folder,
-    write_folder_whole,
+    write_files,
     write_whole,
 )
 from diffmask_training.windows import Windows
@@ -182,7 +182,7 @@ def _save(
         model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
 
-    write_folder_whole(config.checkpoint, write)
+    write_files(config.checkpoint, write)
     text = json.dumps(record, indent=2, default=str) + "\n"
     write_whole(config.checkpoint, {"finetune.json": text.encode()})
 

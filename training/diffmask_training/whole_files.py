@@ -59,7 +59,7 @@ def write_whole(
         ) from error
 
 
-def write_whole_folder(directory: Path, content_by_path: Mapping[str, bytes]) -> None:
+def replace_folder(directory: Path, content_by_path: Mapping[str, bytes]) -> None:
     """Write a folder, whole or not at all; one that stands there is replaced.
 
     Args:
@@ -92,7 +92,7 @@ def write_whole_folder(directory: Path, content_by_path: Mapping[str, bytes]) ->
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def write_folder_whole(
+def write_files(
     directory: Path, write: Callable[[Path], object], *, remedy: str = _GO_ON
 ) -> None:
     """Let someone write files into a folder, and take them over when all are there.

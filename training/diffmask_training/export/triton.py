@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from diffmask_service.bundle import Bundle, Manifest, check_graph
 from diffmask_training.errors import ExportError
 from diffmask_training.export.triton_guide import write_guide
-from diffmask_training.whole_files import write_whole_folder
+from diffmask_training.whole_files import replace_folder
 
 CONFIGURATION = "config.pbtxt"
 # What Triton takes for the graph's file, and a name for the labels'.
@@ -57,7 +57,7 @@ def write_triton_model(repository: Path, bundle: Bundle) -> Path:
     if _names_labels(manifest):
         files[LABELS] = "".join(f"{label}\n" for label in manifest.labels).encode()
     try:
-        write_whole_folder(directory, files)
+        replace_folder(directory, files)
     except OSError as error:
         raise ExportError(
             f"{directory}: cannot be written ({error.strerror}); make room, or name"
