@@ -43,12 +43,15 @@ class MaskSettings:
     """
 
     num_steps: int = 300
-    num_restarts: int = 2
-    learning_rate: float = 0.1
+    # On 200 texts of a seed that is not reported, 2 restarts at a rate of 0.1, with a
+    # spread of 0.5 and a look at every fifth mask, found F1 0.66; 8 restarts 0.78; the
+    # rate of 0.3 and a look at every mask 0.84; this spread besides 0.85.
+    num_restarts: int = 8
+    learning_rate: float = 0.3
     initial_logit: float = 2.0
-    initial_spread: float = 0.5
+    initial_spread: float = 2.0
     safety: float = 0.1
-    check_every: int = 5
+    check_every: int = 1
     controller: NuPI = field(
         default_factory=lambda: NuPI(integral=0.1, proportional=0.5, initial=1.0)
     )
