@@ -55,7 +55,9 @@ def test_the_one_word_that_is_read_is_kept(
     masks = learn_masks(
         _problem(),
         partial(make, generator),
-        MaskSettings(num_steps=200, num_restarts=1),
+        MaskSettings(
+            num_steps=200, num_restarts=1, learning_rate=0.1, initial_spread=0.5
+        ),
         generator=generator,
     )
     assert masks.best.nonzero().tolist() == [[0, _NEEDED], [1, _NEEDED], [2, _NEEDED]]
