@@ -105,7 +105,7 @@ def test_infeasible_is_told_what_would_have_helped(
 def test_collapsed_open_is_told_to_lower_the_bias() -> None:
     verdict = _judge(kept=(0.999, 0.996))
     assert verdict.outcome == "collapsed open"
-    assert "lower --initial-bias (now 5)" in verdict.advice[0]
+    assert "lower --initial-bias (now 3)" in verdict.advice[0]
     assert any("--epochs" in line for line in verdict.advice)
     priced = dataclasses.replace(CONFIG, min_multiplier=4.0)
     assert "--min-multiplier" in _judge(priced, kept=(1.0, 1.0)).advice[-1]

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,15 @@ def test_verify_refuses_another_classifier(
     settings = VerifyConfig(
         checkpoint=other, probes=config.probes, bundle=bundle_directory
     )
+    with pytest.raises(CheckpointError, match="was fitted on a classifier with"):
+        list(verify_bundle(settings))
+    # Records of earlier releases do not say which classifier it was.
+    probes = Path(shutil.copytree(config.probes, tmp_path / "probes"))
+    for path in probes.rglob("probe.json"):
+        described = json.loads(path.read_text())
+        described["record"]["classifier"] = ""
+        path.write_text(json.dumps(described))
+    settings = dataclasses.replace(settings, probes=probes)
     with pytest.raises(ParityError, match="not what it was made from"):
         list(verify_bundle(settings))
 
