@@ -24,6 +24,22 @@ def add_server(container: argparse._ActionsContainer) -> None:
     )
 
 
+def add_model(parser: argparse._ActionsContainer) -> None:
+    """Describe which of a server's models is asked."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        default="",
+        help="Which model of the server to ask. [the only one]",
+    )
+    parser.add_argument(
+        "--version",
+        metavar="NUMBER",
+        default="",
+        help="Which version of the model. [the highest that is ready]",
+    )
+
+
 def add_security(parser: argparse.ArgumentParser) -> None:
     """Describe how the channel is secured and who asks."""
     parser.add_argument(

@@ -9,7 +9,7 @@ from diffmask_service.cli.arguments import (
     names,
     seconds,
 )
-from diffmask_service.cli.connection import add_security, add_server
+from diffmask_service.cli.connection import add_model, add_security, add_server
 from diffmask_service.cli.inputs import INPUT_FORMATS
 from diffmask_service.core.values import ExplainWhen, GateKind
 
@@ -72,18 +72,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="Which graph of the bundle to run: fp32, fp16, int8 or w8. [the bundle's"
         " choice]",
     )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        default="",
-        help="Which model of the server to ask. [the only one]",
-    )
-    parser.add_argument(
-        "--version",
-        metavar="NUMBER",
-        default="",
-        help="Which version of the model. [the highest that is ready]",
-    )
+    add_model(parser)
     parser.add_argument(
         "--timeout-seconds",
         metavar="SECONDS",

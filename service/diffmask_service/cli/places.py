@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffmask_service.cli.arguments import count, seconds
-from diffmask_service.cli.connection import add_security, add_server, connect_async
+from diffmask_service.cli.connection import (
+    add_model,
+    add_security,
+    add_server,
+    connect_async,
+)
 from diffmask_service.errors import InvalidInput, StartError
 
 if TYPE_CHECKING:
@@ -34,18 +39,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         type=count,
         help="Runs of the bundle's graph at the same time. [one a core]",
     )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        default="",
-        help="Which model of the server to ask. [the only one]",
-    )
-    parser.add_argument(
-        "--version",
-        metavar="NUMBER",
-        default="",
-        help="Which version of the model. [the highest that is ready]",
-    )
+    add_model(parser)
     parser.add_argument(
         "--timeout-seconds",
         metavar="SECONDS",
