@@ -48,6 +48,15 @@ class Prometheus:
         return [number for number in numbers if not math.isnan(number)]
 
 
+def _is_ready(url: str) -> bool:
+    # It listens before it has opened its series, and refuses queries until then.
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready"):
+            return True
+    except urllib.error.HTTPError:
+        return False
+
+
 @contextmanager
 def running_prometheus(directory: Path, metrics_url: str) -> Iterator[Prometheus]:
     """Start Prometheus on one server; scrapes and rules come every second."""
@@ -80,7 +89,9 @@ def running_prometheus(directory: Path, metrics_url: str) -> Iterator[Prometheus
         wait_until(listens, "Prometheus to listen")
         found = _LISTENS.search(log.read_text())
         assert found is not None
-        yield Prometheus(url=f"http://{found[1]}")
+        url = f"http://{found[1]}"
+        wait_until(lambda: _is_ready(url), "Prometheus to be ready")
+        yield Prometheus(url=url)
     finally:
         process.terminate()
         process.wait()
