@@ -138,7 +138,9 @@ class OptimizerConfig:
     Attributes:
         optimizer: `adamw`, or `rmsprop` (centred).
         learning_rate: Of the probe's networks; falls linearly from here.
-        baseline_learning_rate: Of the baselines; falls likewise.
+        baseline_learning_rate: Of the baselines; falls likewise. 0 keeps them as they
+            start, which says nothing: a learned one can say a label, and masks that
+            remove everything then keep predictions of that label.
         final_rate: Share of the learning rates that is left at the end; 1 for constant.
         warmup_steps: Steps over which the learning rates rise from 0.
         lookahead: Steps after which probe and multipliers go half of the way back to
@@ -251,9 +253,10 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
         """Refuse values that cannot work, all at once."""
         least, most = self.min_multiplier, self.max_multiplier
         counts = ("epochs", "batch_size", "accumulation", "states_per_text")
-        rates = ("learning_rate", "baseline_learning_rate", "margin_share", "integral")
+        rates = ("learning_rate", "margin_share", "integral")
         weights = (
             "window_overlap",
+            "baseline_learning_rate",
             "margin",
             "slack",
             "tolerance",

@@ -3,9 +3,9 @@
 `paper` is what the paper's code trains SST with: De Cao et al. 2020 and their
 repository at its last commit. What remains different under it: the states are
 standardised before a network reads them, one run serves both steps of a round where
-their loop makes two, a hidden baseline starts from its state's mean, the baselines are
-learned (in their code by a switch that is off by default), the first round of Lookahead
-counts, and epochs are chosen by hard masks of every state.
+their loop makes two, a hidden baseline starts from its mean over texts of [MASK], the
+baselines are learned (in their code by a switch that is off by default), the first
+round of Lookahead counts, and epochs are chosen by hard masks of every state.
 """
 
 from collections.abc import Mapping
