@@ -113,10 +113,17 @@ def explain_texts(
     return tuple(explained[index] for index in range(len(encodings)))
 
 
+def is_measurable(classifier: Classifier) -> bool:
+    """Whether the classifier gives one label to a text.
+
+    All that is measured here compares softmax probabilities of a text's labels.
+    """
+    return classifier.encoder.task.name == "text_classification"
+
+
 def _check_task(classifier: Classifier) -> None:
-    # All that is measured here compares softmax probabilities of a text's labels.
     task = classifier.encoder.task.name
-    if task != "text_classification":
+    if not is_measurable(classifier):
         raise CheckpointError(
             "explanations can be measured and refined for classifiers that give a text"
             f" one of two labels or more, not yet for {task.replace('_', ' ')}"

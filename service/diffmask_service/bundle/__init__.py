@@ -37,7 +37,9 @@ from diffmask_service.bundle.reference import (
 from diffmask_service.bundle.selftest import SelfTest, SelfTestCase
 from diffmask_service.bundle.training_report import (
     FitVerdict,
+    LeakageReport,
     ProbeReport,
+    StateLeakage,
     StateReport,
 )
 from diffmask_service.core.drift import gate_figures
@@ -52,6 +54,7 @@ __all__ = [
     "GateDefinition",
     "Graph",
     "GraphFidelity",
+    "LeakageReport",
     "Manifest",
     "Parity",
     "PlainFolder",
@@ -62,6 +65,7 @@ __all__ = [
     "References",
     "SelfTest",
     "SelfTestCase",
+    "StateLeakage",
     "StateReport",
     "TaskName",
     "TextHistograms",

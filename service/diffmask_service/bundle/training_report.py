@@ -74,6 +74,44 @@ class FitVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateLeakage:
+    """How far masks of one state tell the label by what is no reason for it.
+
+    Attributes:
+        told_share: Share of the predicted labels that can be told from the shape of
+            the masks alone, without a word of the text, in [0, 1]: by a classifier
+            fitted on the shapes of other texts.
+        empty_label: What the model says most when every token is replaced by the
+            baseline.
+        empty_probability: The mean probability of that label then, in [0, 1].
+    """
+
+    told_share: Share
+    empty_label: str
+    empty_probability: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakageReport:
+    """Whether masks give labels away, on the report texts.
+
+    Attributes:
+        majority_share: Share of the most frequent predicted label, which is what
+            guessing tells, in [0, 1].
+        states: By name of the state.
+    """
+
+    majority_share: Share
+    states: Mapping[str, StateLeakage]
+
+    @property
+    def largest_gain(self) -> float:
+        """The most that a state's masks tell beyond guessing, as a share."""
+        most = max(state.told_share for state in self.states.values())
+        return most - self.majority_share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
     """How the fit of one kind of probe ended. Means are over states.
 
@@ -95,6 +133,8 @@ class ProbeReport:
         seconds_by_stage: Where that time went.
         states: One report for each state, in order.
         verdict: How the fit ended and why; None in bundles of an older version.
+        leakage: Whether the masks give labels away; None in bundles of an older
+            version, and where a text has no label of its own or too few texts do.
     """
 
     is_feasible: bool
@@ -113,3 +153,4 @@ class ProbeReport:
     seconds_by_stage: Mapping[str, float]
     states: tuple[StateReport, ...]
     verdict: FitVerdict | None = None
+    leakage: LeakageReport | None = None

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from diffmask_service.bundle import Bundle, Manifest, ProbeReport
+from diffmask_service.bundle import Bundle, LeakageReport, Manifest, ProbeReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,7 @@ def _probe(probe: ProbeReport) -> Table:
         ("predictions kept", f"{probe.agreement:.1%}"),
         *_change("accuracy", probe.accuracy_before, probe.accuracy_after),
         *_change("macro F1", probe.macro_f1_before, probe.macro_f1_after),
+        *_leaks(probe.leakage),
         ("fitted in", f"{probe.fit_seconds:.0f} s"),
     )
 
@@ -129,6 +130,19 @@ def _change(
     if before is None or after is None:
         return []
     return [(name, f"{before:.1%} to {after:.1%}")]
+
+
+def _leaks(leakage: LeakageReport | None) -> list[tuple[str, str]]:
+    if leakage is None:
+        return []
+    told = leakage.majority_share + leakage.largest_gain
+    return [
+        (
+            "labels told",
+            f"at most {told:.1%} by the shape of masks alone,"
+            f" {leakage.majority_share:.1%} by guessing",
+        )
+    ]
 
 
 def _states(probe: ProbeReport) -> Table:

@@ -1,6 +1,6 @@
 """The model card: a bundle's README.md, written from its manifest and nothing else."""
 
-from diffmask_service.bundle import Graph, Manifest, ProbeReport
+from diffmask_service.bundle import Graph, LeakageReport, Manifest, ProbeReport
 
 
 def write_card(manifest: Manifest) -> str:
@@ -87,10 +87,14 @@ def _probe(kind: str, report: ProbeReport) -> str:
     )
     names = list(report.states[0].scores)
     heads = "".join(f" {_spelled(name)} |" for name in names)
+    if report.leakage is not None:
+        heads += " labels told by the mask | nothing but the baseline |"
+    columns = heads.count("|")
     rows = "\n".join(
         f"| {s.state} | {1 - s.kept_share:.1%} | {s.agreement:.1%} | {s.divergence:.3f}"
         f" | {s.violation_rate:.1%} | {_share(s.accuracy)} | {_share(s.macro_f1)} |"
         + "".join(f" {s.scores[name]:.4f} |" for name in names)
+        + _leak(report.leakage, s.state)
         for s in report.states
     )
     return f"""## Masks of {noun}
@@ -107,13 +111,35 @@ validation texts: {verdict}{forced}, with a margin of {report.margin:.3g} nats.{
 | accuracy, unmasked to masked | {_share(report.accuracy_before)} to \
 {_share(report.accuracy_after)} |
 | divergence | {report.divergence:.3f} nats |
-| texts over the margin | {report.violation_rate:.1%} |{complement}
+| texts over the margin | {report.violation_rate:.1%} |{complement}{_leaks(report)}
 | time of the fit | {report.fit_seconds / 60:.1f} minutes ({stages}) |
 
 | state | masked | predictions kept | divergence | over margin | accuracy | macro F1 |\
 {heads}
-| --- | --- | --- | --- | --- | --- | --- |{" --- |" * len(names)}
+| --- | --- | --- | --- | --- | --- | --- |{" --- |" * columns}
 {rows}"""
+
+
+def _leaks(report: ProbeReport) -> str:
+    leakage = report.leakage
+    if leakage is None:
+        return ""
+    worst = max(leakage.states, key=lambda name: leakage.states[name].told_share)
+    return (
+        f"\n| labels told by the masks' shape alone | at most"
+        f" {leakage.states[worst].told_share:.1%} ({worst}), by guessing"
+        f" {leakage.majority_share:.1%} |"
+    )
+
+
+def _leak(leakage: LeakageReport | None, state: str) -> str:
+    if leakage is None:
+        return ""
+    found = leakage.states[state]
+    return (
+        f" {found.told_share:.1%} | {found.empty_label} with"
+        f" {found.empty_probability:.2f} |"
+    )
 
 
 def _graphs(manifest: Manifest) -> str:

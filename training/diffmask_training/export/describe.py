@@ -14,6 +14,7 @@ from diffmask_service.bundle import (
     FitVerdict,
     Graph,
     GraphFidelity,
+    LeakageReport,
     Precision,
     ProbeReport,
     Provenance,
@@ -90,7 +91,11 @@ def _state_reports(figures: Figures, fitted: FittedProbe) -> tuple[StateReport, 
 
 
 def describe_probe(
-    figures: Figures, fitted: FittedProbe, *, forced: bool
+    figures: Figures,
+    fitted: FittedProbe,
+    *,
+    forced: bool,
+    leakage: LeakageReport | None,
 ) -> ProbeReport:
     """Describe how the fit of one probe ended.
 
@@ -98,6 +103,7 @@ def describe_probe(
         figures: Its masks on the test texts, in PyTorch.
         fitted: The probe.
         forced: Whether the export was told to take an unsound probe.
+        leakage: Whether its masks give labels away there, if that could be measured.
     """
     record = fitted.record
     is_sound = record.is_feasible and not record.is_collapsed
@@ -120,6 +126,7 @@ def describe_probe(
         verdict=None
         if record.verdict is None
         else FitVerdict(**dataclasses.asdict(record.verdict)),
+        leakage=leakage,
     )
 
 

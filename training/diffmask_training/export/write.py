@@ -10,9 +10,11 @@ from diffmask_service.bundle import (
     Bundle,
     Graph,
     GraphFidelity,
+    LeakageReport,
     Manifest,
     Parity,
     Precision,
+    ProbeReport,
     SelfTest,
     SelfTestCase,
     check_target,
@@ -25,6 +27,7 @@ from diffmask_training.config import ExportConfig
 from diffmask_training.encoding import encode
 from diffmask_training.errors import InfeasibleError, OutputError
 from diffmask_training.evaluation import evaluate_graph, evaluate_probe
+from diffmask_training.explained import explain_texts, is_measurable
 from diffmask_training.export.card import write_card
 from diffmask_training.export.describe import (
     KINDS,
@@ -47,7 +50,9 @@ from diffmask_training.export.verify import (
     is_faithful,
     supported_padding,
 )
+from diffmask_training.figures import Figures
 from diffmask_training.hard_concrete import HardConcreteShape
+from diffmask_training.leakage.report import report_leakage
 from diffmask_training.masking import HARD_MASK_THRESHOLD
 from diffmask_training.probes import ProbeKind
 from diffmask_training.records import Record
@@ -162,10 +167,7 @@ def export(config: ExportConfig) -> Bundle:
         graphs=graphs,
         default_graph=config.default_graph,
         parity=parity,
-        probes={
-            kind: describe_probe(figures[kind], probe, forced=config.force)
-            for kind, probe in fitted.items()
-        },
+        probes=_reports(classifier, fitted, figures, tests, forced=config.force),
         accuracy=figures["input"].accuracy,
         macro_f1=figures["input"].macro_f1,
         scores=figures["input"].scores,
@@ -266,6 +268,30 @@ def _refuse_unsound(kind: ProbeKind, fitted: FittedProbe, *, force: bool) -> Non
         f"the {kind} probe {what}; fit it again ({remedy}), or export it all the same"
         " with --force, which the manifest then says"
     )
+
+
+def _reports(
+    classifier: Classifier,
+    fitted: Mapping[ProbeKind, FittedProbe],
+    figures: Mapping[ProbeKind, Figures],
+    tests: Sequence[Encoding],
+    *,
+    forced: bool,
+) -> dict[ProbeKind, ProbeReport]:
+    leakage: dict[ProbeKind, LeakageReport | None] = {}
+    if is_measurable(classifier):
+        probes = {kind: each.probe for kind, each in fitted.items()}
+        texts = explain_texts(classifier, probes, tests)
+        leakage = {
+            kind: report_leakage(classifier, texts, kind=kind, probe=probe)
+            for kind, probe in probes.items()
+        }
+    return {
+        kind: describe_probe(
+            figures[kind], probe, forced=forced, leakage=leakage.get(kind)
+        )
+        for kind, probe in fitted.items()
+    }
 
 
 def _runtime(classifier: Classifier, content: bytes) -> GraphRuntime:
