@@ -183,7 +183,7 @@ def _when_shut(config: FitConfig, over: Sequence[str]) -> tuple[str, ...]:
         )
     return (
         "a baseline has come to stand for the whole text: set --complement-weight (0.1,"
-        " say), or lower --baseline-learning-rate"
+        " say), or --baseline-learning-rate 0, which keeps it saying nothing"
         f" (now {config.baseline_learning_rate:g})",
         f"lower --margin (now {config.margin:g} nats): even an empty text may keep"
         " within it",
