@@ -9,6 +9,8 @@ SHELL := bash
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 CONFORMANCE_VENV ?= .venv-conformance
+# How many processes run the tests.
+WORKERS ?= 2
 # What `image` makes: cpu or cuda.
 VARIANT ?= cpu
 # What `demo` and `serve` run.
@@ -61,7 +63,8 @@ imports: install ## check who may import whom
 
 .PHONY: unit
 unit: install debian-tools ## run the tests, without a network
-	HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/pytest --no-skips
+	HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest --no-skips \
+		--numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 .PHONY: conformance
 conformance: ## run KServe's client against the server, in an environment of its own

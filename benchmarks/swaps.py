@@ -13,7 +13,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.replicas import running_replicas
 from benchmarks.results import add_result_flag, store, table
-from benchmarks.servers import running
+from benchmarks.servers import read_counters, running
 from benchmarks.traffic.targets import EXPLAIN
 from diffmask_service.client.retries import RETRY_POLICY
 from diffmask_service.wire.pb import explain_pb2 as pb
@@ -46,7 +45,7 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
-_SECONDS_TO_BE_FOUND = 3.0
+_PASSES = "diffmask_forward_passes_total"
 _CALLS_PER_VERSION = 50
 
 
@@ -200,8 +199,10 @@ def restart(
                 server.terminate()
                 if server.process.wait() != 0:
                     raise RuntimeError(server.log.read_text())
-                replicas.restart(place)
-                time.sleep(_SECONDS_TO_BE_FOUND)
+                metrics_url = replicas.restart(place).metrics_url
+                # Until the callers have found it, the other may not go.
+                while not read_counters(metrics_url)[_PASSES]:
+                    load.wait_for_calls(1)
     return _figures(load, times=times)
 
 

@@ -11,6 +11,7 @@ from diffmask_service.app import open_engine
 from diffmask_service.bundle import Bundle
 from diffmask_service.engine import Engine
 from diffmask_service.telemetry import Telemetry
+from tests.support.browser import Browser, running_browser
 from tests.support.tiny import write_tiny_bundle, write_tiny_pair_bundle
 
 # A busy machine is no failure.
@@ -47,6 +48,12 @@ def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("bundles") / "tiny"
     write_tiny_bundle(directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as running:
+        yield running
 
 
 @pytest.fixture

@@ -46,20 +46,34 @@ def running_nginx(directory: Path, first: str, second: str) -> Iterator[str]:
         process.wait()
 
 
-@pytest.fixture
-def replicas(tiny_directory: Path) -> Iterator[list[ServerProcess]]:
-    with running_server(tiny_directory) as one, running_server(tiny_directory) as other:
+@contextmanager
+def running_replicas(bundle: Path) -> Iterator[list[ServerProcess]]:
+    with running_server(bundle) as one, running_server(bundle) as other:
         yield [one, other]
 
 
-@pytest.fixture
-def channel(replicas: list[ServerProcess], tmp_path: Path) -> Iterator[grpc.Channel]:
+@contextmanager
+def connected(replicas: list[ServerProcess], directory: Path) -> Iterator[grpc.Channel]:
+    """Connect to nginx in front of two servers."""
     one, other = (each.grpc_target for each in replicas)
     with (
-        running_nginx(tmp_path, one, other) as target,
+        running_nginx(directory, one, other) as target,
         grpc.insecure_channel(target) as opened,
     ):
         grpc.channel_ready_future(opened).result(timeout=60)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def lasting(tiny_directory: Path) -> Iterator[list[ServerProcess]]:
+    """Two servers that no test may stop."""
+    with running_replicas(tiny_directory) as replicas:
+        yield replicas
+
+
+@pytest.fixture
+def channel(lasting: list[ServerProcess], tmp_path: Path) -> Iterator[grpc.Channel]:
+    with connected(lasting, tmp_path) as opened:
         yield opened
 
 
@@ -79,12 +93,13 @@ def num_calls(replica: ServerProcess) -> float:
 
 
 def test_calls_of_one_connection_go_to_both_servers(
-    replicas: list[ServerProcess], channel: grpc.Channel
+    lasting: list[ServerProcess], channel: grpc.Channel
 ) -> None:
+    before = [num_calls(replica) for replica in lasting]
     for _ in range(6):
         reply = stub(channel).Explain(REQUEST)
         assert reply.explanations[0].prediction.label
-    assert [num_calls(replica) for replica in replicas] == [3, 3]
+    assert [num_calls(replica) for replica in lasting] == [x + 3 for x in before]
 
 
 def test_stream_passes_both_ways(channel: grpc.Channel) -> None:
@@ -100,23 +115,29 @@ def test_status_and_advice_of_a_refusal_pass(channel: grpc.Channel) -> None:
     assert raised.value.details()
 
 
-def test_no_call_is_lost_with_a_server(
-    replicas: list[ServerProcess], channel: grpc.Channel
-) -> None:
-    replicas[0].process.kill()
-    replicas[0].process.wait()
-    for _ in range(4):
-        stub(channel).Explain(REQUEST)
-    assert num_calls(replicas[1]) == 4
+def test_no_call_is_lost_with_a_server(tiny_directory: Path, tmp_path: Path) -> None:
+    with (
+        running_replicas(tiny_directory) as replicas,
+        connected(replicas, tmp_path) as channel,
+    ):
+        replicas[0].process.kill()
+        replicas[0].process.wait()
+        for _ in range(4):
+            stub(channel).Explain(REQUEST)
+        assert num_calls(replicas[1]) == 4
 
 
 def test_nobody_there_is_a_status_that_clients_know(
-    replicas: list[ServerProcess], channel: grpc.Channel
+    tiny_directory: Path, tmp_path: Path
 ) -> None:
-    for replica in replicas:
-        replica.process.kill()
-        replica.process.wait()
-    with pytest.raises(grpc.RpcError) as raised:
-        stub(channel).Explain(REQUEST)
+    with (
+        running_replicas(tiny_directory) as replicas,
+        connected(replicas, tmp_path) as channel,
+    ):
+        for replica in replicas:
+            replica.process.kill()
+            replica.process.wait()
+        with pytest.raises(grpc.RpcError) as raised:
+            stub(channel).Explain(REQUEST)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     assert raised.value.details() == "no server can be reached"

@@ -62,7 +62,7 @@ class Page:
         session: Its identity there.
 
     Attributes:
-        complaints: Errors and warnings of its console, and exceptions.
+        complaints: What came to its console, and exceptions.
         asked: URLs that it sent requests to.
     """
 
@@ -71,8 +71,11 @@ class Page:
         self._session = session
         self.complaints: list[str] = []
         self.asked: list[str] = []
+        self._loaded: set[str] = set()
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility", "DOM"):
             self.send(f"{domain}.enable")
+        self.send("Page.setLifecycleEventsEnabled", enabled=True)
+        self.send("Performance.enable", timeDomain="threadTicks")
 
     def send(self, method: str, **parameters: object) -> dict[str, Any]:
         """Send a command and return its result."""
@@ -80,8 +83,10 @@ class Page:
 
     def open(self, url: str) -> None:
         """Go somewhere, and wait until the page is loaded."""
-        self.send("Page.navigate", url=url)
-        self.until("document.readyState === 'complete'")
+        loader = self.send("Page.navigate", url=url)["loaderId"]
+        # The empty page before it is complete as well.
+        while loader not in self._loaded:
+            self._browser.take_event()
 
     def look(self, *, width: int, height: int, scheme: str = "light") -> None:
         """Set the size of the window, and the colour scheme that is preferred."""
@@ -164,6 +169,11 @@ class Page:
             )
         ]
 
+    def busy_seconds(self) -> float:
+        """Return the processor time that its main thread has taken so far."""
+        found = self.send("Performance.getMetrics")["metrics"]
+        return float(next(x["value"] for x in found if x["name"] == "TaskDuration"))
+
     def screenshot(self, path: Path) -> None:
         """Write a picture of the whole page, PNG."""
         taken = self.send(
@@ -180,11 +190,11 @@ class Page:
             case "Runtime.consoleAPICalled":
                 self.complaints.append(json.dumps(parameters["args"]))
             case "Log.entryAdded":
-                entry = parameters["entry"]
-                if entry["level"] in {"error", "warning"}:
-                    self.complaints.append(f"{entry['text']} {entry.get('url', '')}")
+                self.complaints.append(json.dumps(parameters["entry"]))
             case "Network.requestWillBeSent":
                 self.asked.append(parameters["request"]["url"])
+            case "Page.lifecycleEvent" if parameters["name"] == "load":
+                self._loaded.add(parameters["loaderId"])
 
 
 class Browser:
@@ -225,15 +235,19 @@ class Browser:
         if session is not None:
             command["sessionId"] = session
         _write(self._writing, json.dumps(command).encode() + b"\0")
-        while True:
-            message = self._next()
-            if message.get("id") == number:
-                assert "error" not in message, message
-                result: dict[str, Any] = message["result"]
-                return result
-            page = self._pages.get(message.get("sessionId", ""))
-            if page is not None and "method" in message:
-                page.notice(message)
+        while (message := self.take_event()).get("id") != number:
+            pass
+        assert "error" not in message, message
+        result: dict[str, Any] = message["result"]
+        return result
+
+    def take_event(self) -> dict[str, Any]:
+        """Wait for the next message, tell the page that it is of, and return it."""
+        message = self._next()
+        page = self._pages.get(message.get("sessionId", ""))
+        if page is not None and "method" in message:
+            page.notice(message)
+        return message
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._unread:

@@ -3,6 +3,7 @@
 from diffmask_service.core.values import ExplainOptions, Explanation, TextInput
 from diffmask_service.engine import Engine
 from diffmask_service.telemetry import Telemetry
+from tests.support.replies import labelled
 
 TEXT = "a funny movie"
 BOTH = ExplainOptions()
@@ -22,3 +23,14 @@ def counted(telemetry: Telemetry, name: str, **labels: str) -> float:
     value = telemetry.registry.get_sample_value(name, labels)
     assert value is not None
     return value
+
+
+def as_bytes(explanation: Explanation) -> tuple[bytes, ...]:
+    """Return the bits of the logits and the gates."""
+    assert explanation.input_gates is not None
+    assert explanation.hidden_gates is not None
+    return (
+        labelled(explanation.prediction).logits.tobytes(),
+        explanation.input_gates.tobytes(),
+        explanation.hidden_gates.tobytes(),
+    )

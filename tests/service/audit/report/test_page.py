@@ -20,7 +20,7 @@ from diffmask_service.audit.report import (
 from diffmask_service.cli import main
 from tests.service.render.test_page import HOSTILE, read
 from tests.support.audits import random_texts, read_parts, write_csv
-from tests.support.chromium import opened
+from tests.support.browser import Browser
 from tests.support.explained import audit_tiny, multiply
 from tests.support.tiny import (
     write_tiny_bundle,
@@ -41,46 +41,49 @@ HEADINGS = [
 ]
 
 
-def test_a_browser_opens_it_alone_and_without_complaint(finished: Audit) -> None:
-    path = finished.path / "report.html"
-    with opened(path) as tab:
-        assert tab.requests == [path.resolve().as_uri()]
-        assert tab.complaints == []
-        headings = "[...document.querySelectorAll('h2')].map(each => each.textContent)"
-        assert tab.evaluate(headings) == HEADINGS
-        landmarks = (
-            "['header', 'nav', 'main'].map(x => document.querySelectorAll(x).length)"
-        )
-        assert tab.evaluate(landmarks) == [1, 1, 1]
-        links = (
-            "[...document.querySelectorAll('nav a')].every("
-            "a => document.querySelector(a.getAttribute('href')))"
-        )
-        assert tab.evaluate(links) is True
+def test_a_browser_opens_it_alone_and_without_complaint(
+    finished: Audit, browser: Browser
+) -> None:
+    address = (finished.path / "report.html").resolve().as_uri()
+    page = browser.page()
+    page.open(address)
+    headings = "[...document.querySelectorAll('h2')].map(each => each.textContent)"
+    assert page.value(headings) == HEADINGS
+    landmarks = (
+        "['header', 'nav', 'main'].map(x => document.querySelectorAll(x).length)"
+    )
+    assert page.value(landmarks) == [1, 1, 1]
+    links = (
+        "[...document.querySelectorAll('nav a')].every("
+        "a => document.querySelector(a.getAttribute('href')))"
+    )
+    assert page.value(links) is True
+    assert page.asked == [address]
+    assert page.complaints == []
 
 
-def test_tables_sort_and_search_in_a_browser(finished: Audit) -> None:
-    with opened(finished.path / "report.html") as tab:
-        table = "document.querySelector('#words table.sortable')"
-        cells = (
-            f"[...{table}.tBodies[0].rows].filter(row => !row.hidden)"
-            ".map(row => row.cells[0].textContent)"
-        )
-        before = tab.evaluate(cells)
-        assert len(before) > 1
-        sort = f"{table}.tHead.rows[0].cells[0].querySelector('button').click()"
-        tab.evaluate(sort)
-        assert tab.evaluate(cells) == sorted(before, reverse=True)
-        tab.evaluate(sort)
-        assert tab.evaluate(cells) == sorted(before)
-        tab.evaluate(
-            "const field = document.querySelector('#words input');"
-            f"field.value = '{before[0]}';"
-            "field.dispatchEvent(new Event('input'))"
-        )
-        assert tab.evaluate(cells) == [before[0]]
-        tab.look()
-        assert tab.complaints == []
+def test_tables_sort_and_search_in_a_browser(finished: Audit, browser: Browser) -> None:
+    page = browser.page()
+    page.open((finished.path / "report.html").resolve().as_uri())
+    table = "document.querySelector('#words table.sortable')"
+    cells = (
+        f"[...{table}.tBodies[0].rows].filter(row => !row.hidden)"
+        ".map(row => row.cells[0].textContent)"
+    )
+    before = page.value(cells)
+    assert len(before) > 1
+    sort = f"{table}.tHead.rows[0].cells[0].querySelector('button').click()"
+    page.value(sort)
+    assert page.value(cells) == sorted(before, reverse=True)
+    page.value(sort)
+    assert page.value(cells) == sorted(before)
+    page.value(
+        "const field = document.querySelector('#words input');"
+        f"field.value = '{before[0]}';"
+        "field.dispatchEvent(new Event('input'))"
+    )
+    assert page.value(cells) == [before[0]]
+    assert page.complaints == []
 
 
 def test_every_section_says_what_the_findings_say(finished: Audit) -> None:

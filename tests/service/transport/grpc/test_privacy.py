@@ -55,11 +55,12 @@ class Heard:
         seconds: float = 30.0,
     ) -> None:
         raw = message if isinstance(message, bytes) else message.SerializeToString()
-        # On the wire a unary call is a stream of one message.
-        method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = (
-            channel.stream_stream(path)
+        # What takes a stream takes this on the wire as well. Sent as a stream, it would
+        # race against a refusal, and gRPC's client calls a lost race INTERNAL.
+        method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+            path
         )
-        call = method(iter([raw]), metadata=metadata, timeout=seconds)
+        call = method(raw, metadata=metadata, timeout=seconds)
         replies: list[Any] = []
         try:
             while (reply := await call.read()) is not grpc.aio.EOF:

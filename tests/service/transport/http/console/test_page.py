@@ -13,7 +13,7 @@ import pytest
 from diffmask_service.client import Client
 from diffmask_service.core.values import Reply, TextInput
 from diffmask_service.render import Report, render_page
-from tests.support.browser import Browser, Page, running_browser
+from tests.support.browser import Browser, Page
 from tests.support.process import ServerProcess, running_server
 from tests.support.replies import labelled
 from tests.support.tiny import LABELS, STATES
@@ -24,12 +24,6 @@ ANSWERED = "!document.getElementById('answer').hidden"
 # Of every coloured cell: its text, its value and its marks.
 CELLS = """[...document.querySelectorAll("%s td.shade")].map((cell) => [
   cell.textContent, cell.style.getPropertyValue("--p"), cell.className])"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
