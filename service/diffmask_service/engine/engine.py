@@ -27,7 +27,6 @@ from diffmask_service.engine.admission import Admission, Admitted
 from diffmask_service.engine.batcher import Batcher
 from diffmask_service.engine.budget import TokenBudget
 from diffmask_service.engine.door import Door, Turn
-from diffmask_service.engine.fanout import gather_or_cancel
 from diffmask_service.engine.lifecycle import Lifecycle
 from diffmask_service.engine.limits import EngineLimits
 from diffmask_service.engine.loading import Loaded, load
@@ -290,11 +289,8 @@ class Engine:
         self._door.take_up(
             turn, num_texts=len(inputs), num_tokens=admitted.settle(texts)
         )
-        answered = await gather_or_cancel(
-            [
-                self._passes.run(*each, selection, turn)
-                for each in zip(texts_of(inputs, texts), texts, strict=True)
-            ]
+        answered = await self._passes.run(
+            texts_of(inputs, texts), texts, selection, turn
         )
         explanations = await self._text_work.do(
             "decode",
