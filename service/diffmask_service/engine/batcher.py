@@ -21,6 +21,7 @@ from diffmask_service.core.batching import BatchPolicy, Shape
 from diffmask_service.core.values import Outputs
 from diffmask_service.engine.feeds import Row
 from diffmask_service.engine.line import Line
+from diffmask_service.engine.niceness import lower_priority
 from diffmask_service.engine.pace import Pace
 from diffmask_service.engine.runs import (
     HealthListener,
@@ -57,6 +58,8 @@ class Batcher:
     Args:
         run: One run of the graph.
         num_workers: Runs at the same time, >= 1.
+        niceness: How many nice levels less urgent the threads of the workers are than
+            the event loop, >= 0.
         policy: Which entries share a run.
         priority_step_seconds: How much earlier than it came a request counts as having
             come, for each level that it stands above another, >= 0.
@@ -71,6 +74,7 @@ class Batcher:
         run: Run,
         *,
         num_workers: int,
+        niceness: int = 0,
         policy: BatchPolicy,
         priority_step_seconds: float,
         counter: RunCounter,
@@ -93,7 +97,12 @@ class Batcher:
         self._is_pump_due = False
         self._pace = Pace()
         self._num_failures = 0
-        self._workers = ThreadPoolExecutor(num_workers, "diffmask-infer")
+        self._workers = ThreadPoolExecutor(
+            num_workers,
+            "diffmask-infer",
+            initializer=lower_priority,
+            initargs=(niceness,),
+        )
 
     def submit(
         self,

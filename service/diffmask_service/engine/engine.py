@@ -59,10 +59,13 @@ class Engine:
         self._lifecycle.subscribe(lambda ready: telemetry.set_ready(is_ready=ready))
         self._tally = Tally(clock=clock)
         self._device = loaded.session.device
-        self._num_workers = limits.workers if self._device == "cpu" else 1
+        is_on_cpu = self._device == "cpu"
+        self._num_workers = limits.workers if is_on_cpu else 1
         self._batcher = Batcher(
             self._tally.counting(loaded.session.run),
             num_workers=self._num_workers,
+            # A thread that feeds a GPU hardly computes, and must not be late.
+            niceness=limits.worker_niceness if is_on_cpu else 0,
             policy=_choose_policy(loaded, limits),
             priority_step_seconds=limits.priority_step_seconds,
             counter=telemetry,
