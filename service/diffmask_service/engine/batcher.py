@@ -8,7 +8,6 @@ new entries and an ended run are the only events.
 """
 
 import asyncio
-import functools
 import itertools
 import threading
 import time
@@ -104,7 +103,7 @@ class Batcher:
             initargs=(niceness,),
         )
 
-    def submit(
+    async def submit(
         self,
         rows: Sequence[Row],
         *,
@@ -112,11 +111,10 @@ class Batcher:
         deadline: float,
         arrived: float,
         priority: int = 1,
-    ) -> asyncio.Future[list[Ran]]:
-        """Queue the texts of a request and return where their answers will be.
+    ) -> list[Ran]:
+        """Queue the texts of a request and return what they got, in their order.
 
-        The future fails with DeadlineError, InferenceError or NotReadyError. Cancelling
-        it takes the texts out of the queue.
+        A caller who is cancelled takes its texts out of the queue.
 
         Args:
             rows: What the graph reads, at least one text.
@@ -125,6 +123,11 @@ class Batcher:
             arrived: When its request came, on the batcher's clock; later runs of the
                 same request keep the place of the first.
             priority: Its level, 1 for the highest.
+
+        Raises:
+            DeadlineError: The deadline passed before all of them were run.
+            InferenceError: The graph failed on one of them.
+            NotReadyError: The batcher was closed.
         """
         loop = asyncio.get_running_loop()
         submission = Submission(
@@ -145,9 +148,6 @@ class Batcher:
         timer = loop.call_later(
             max(0.0, deadline - submission.enqueued), self._time_out, submission
         )
-        submission.future.add_done_callback(
-            functools.partial(self._forget, submission, timer)
-        )
         with self._lock:
             for entry in submission.entries:
                 self._line.add(entry)
@@ -157,7 +157,11 @@ class Batcher:
         if is_worker_idle and not self._is_pump_due:
             self._is_pump_due = True
             loop.call_soon(self._pump)
-        return submission.future
+        try:
+            return await submission.future
+        finally:
+            timer.cancel()
+            self._forget(submission)
 
     def estimate_seconds(self, num_tokens: int) -> float:
         """Return about how long the workers take over a number of tokens, seconds."""
@@ -195,13 +199,7 @@ class Batcher:
             )
         self._workers.shutdown(wait=True)
 
-    def _forget(
-        self,
-        submission: Submission,
-        timer: asyncio.TimerHandle,
-        _: asyncio.Future[list[Ran]],
-    ) -> None:
-        timer.cancel()
+    def _forget(self, submission: Submission) -> None:
         if unanswered := submission.unanswered:
             with self._lock:
                 for entry in unanswered:

@@ -1,6 +1,5 @@
 """The runs of a request: those that answer, and those that verify the answers."""
 
-import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -203,10 +202,10 @@ class Passes:
                 )
         return verified
 
-    def _submit(
+    async def _submit(
         self, rows: Sequence[Row], fetches: tuple[str, ...], turn: Turn
-    ) -> asyncio.Future[list[Ran]]:
-        return self._batcher.submit(
+    ) -> list[Ran]:
+        return await self._batcher.submit(
             rows,
             fetches=fetches,
             deadline=turn.deadline,

@@ -100,10 +100,11 @@ async def test_who_leaves_on_the_way_to_the_worker_is_not_run(
     def submit(identity: int) -> "asyncio.Future[object]":
         ids = np.full(8, identity, dtype=np.int64)
         row = Row(input_ids=ids, token_type_ids=np.zeros(8, dtype=np.int64))
-        future: asyncio.Future[object] = batcher.submit(  # type: ignore[assignment]
-            [row], fetches=LOGITS, deadline=clock.now + 9.0, arrived=clock.now
+        return asyncio.ensure_future(
+            batcher.submit(
+                [row], fetches=LOGITS, deadline=clock.now + 9.0, arrived=clock.now
+            )
         )
-        return future
 
     gone, stays = submit(1), submit(2)
     await asyncio.to_thread(clock.asked.wait)

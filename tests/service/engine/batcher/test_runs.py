@@ -110,9 +110,10 @@ async def test_texts_submitted_together_stand_in_the_line_together(
         Row(input_ids=np.full(4, n), token_type_ids=np.zeros(4, dtype=np.int64))
         for n in range(6)
     ]
-    future = batcher.submit(
-        rows, fetches=LOGITS, deadline=clock.now + 1, arrived=clock.now
+    future = asyncio.ensure_future(
+        batcher.submit(rows, fetches=LOGITS, deadline=clock.now + 1, arrived=clock.now)
     )
+    await turn()
     graph.gate.set()
     assert [ran.outputs.logits[0, 0] for ran in await future] == list(range(6))
     assert await first == 9.0
