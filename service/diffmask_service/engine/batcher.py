@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from diffmask_service.core.batching import BatchPolicy, Shape
 from diffmask_service.core.values import Outputs
@@ -36,6 +37,7 @@ from diffmask_service.errors import DeadlineError, NotReadyError
 _WINDOW_ENTRIES = 64
 # Runs that must fail one after the other before the model counts as unhealthy.
 _FAILURES_TO_UNHEALTHY = 3
+_Argument = TypeVar("_Argument")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,10 +229,8 @@ class Batcher:
                 group = self._take()
                 if not group:
                     self._num_idle += 1
-            # A loop that was closed has nobody who waits.
-            with suppress(RuntimeError):
-                if run is not None:
-                    loop.call_soon_threadsafe(self._deliver, run)
+            if run is not None:
+                _call_soon(loop, self._deliver, run)
 
     def _run_once(self, group: list[Entry]) -> _EndedRun | None:
         began = self._clock()
@@ -271,8 +271,7 @@ class Batcher:
             return True
         if now < submission.deadline:
             return False
-        loop = submission.future.get_loop()
-        loop.call_soon_threadsafe(self._time_out, submission)
+        _call_soon(submission.future.get_loop(), self._time_out, submission)
         return True
 
     def _count(self, group: list[Entry]) -> None:
@@ -346,3 +345,13 @@ class Batcher:
         for stage, number in (("queue", num_queued), ("infer", len(running))):
             for _ in range(number):
                 self._counter.expire(stage=stage)
+
+
+def _call_soon(
+    loop: asyncio.AbstractEventLoop,
+    callback: Callable[[_Argument], None],
+    argument: _Argument,
+) -> None:
+    # From any thread. A loop that was closed has nobody who waits.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback, argument)
