@@ -253,6 +253,8 @@ class Batcher:
 
     def _take(self) -> list[Entry]:
         # The entries of the next run; the caller holds the lock.
+        if not self._line:
+            return []
         now = self._clock()
         window = self._line.first(_WINDOW_ENTRIES)
         while over := [entry for entry in window if self._is_over(entry, now)]:
