@@ -48,7 +48,6 @@ from diffmask_service.audit.on_ray import PartsOnRay, joined_cluster
 from diffmask_service.bundle import read_bundle
 from diffmask_service.core.values import ExplainOptions, ModelDescription, TextInput
 from diffmask_service.engine import Engine
-from diffmask_service.engine.fanout import gather_or_cancel
 
 _WORDS = [
     "a",
@@ -136,9 +135,9 @@ async def _predict(engine: Engine, texts: Sequence[TextInput]) -> None:
     deadline = time.monotonic() + _DEADLINE_SECONDS
     for start in range(0, len(texts), _TEXTS_IN_PROGRESS):
         group = texts[start : start + _TEXTS_IN_PROGRESS]
-        await gather_or_cancel(
-            [engine.explain([text], options, deadline=deadline) for text in group]
-        )
+        async with asyncio.TaskGroup() as running:
+            for text in group:
+                running.create_task(engine.explain([text], options, deadline=deadline))
 
 
 async def _explain(answering: Answering, texts: Sequence[TextInput]) -> None:

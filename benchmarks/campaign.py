@@ -63,6 +63,7 @@ class Run:
 RUNS = (
     Run(name="start", flags={"rounds": 9}),
     Run(name="explain_overhead"),
+    Run(name="server_cpu"),
     Run(name="isolation"),
     Run(name="load"),
     Run(name="chaos"),

@@ -107,7 +107,13 @@ def litserve(python: Path, directory: Path, *, workers: int) -> Iterator[Contest
     """
     port = _free_port()
     with _peer(
-        [str(python), "litserve_server.py", str(directory), str(port), str(workers)],
+        [
+            str(python),
+            str(_PEERS / "litserve_server.py"),
+            str(directory),
+            str(port),
+            str(workers),
+        ],
         url=f"http://127.0.0.1:{port}/health",
     ) as pid:
         yield Contestant(
@@ -127,7 +133,7 @@ def mlserver(python: Path, directory: Path, *, workers: int) -> Iterator[Contest
     grpc_port, *others = (_free_port() for _ in range(3))
     numbers = map(str, (workers, grpc_port, *others))
     with _peer(
-        [str(python), "mlserver_server.py", str(directory), *numbers],
+        [str(python), str(_PEERS / "mlserver_server.py"), str(directory), *numbers],
         url=f"http://127.0.0.1:{others[0]}/v2/models/peer/ready",
     ) as pid:
         yield Contestant(
@@ -155,8 +161,9 @@ def write_graph(bundle_directory: Path, directory: Path) -> None:
 
 @contextmanager
 def _peer(command: Sequence[str], *, url: str) -> Iterator[int]:
-    with tempfile.NamedTemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=_PEERS)
+    # MLServer leaves files where it is started.
+    with tempfile.NamedTemporaryFile() as log, tempfile.TemporaryDirectory() as where:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=where)
         try:
             if not _is_ready(url, process):
                 raise RuntimeError(Path(log.name).read_text()[-2000:])

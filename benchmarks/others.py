@@ -7,12 +7,13 @@ explains over gRPC. They are asked in turn, in an order that changes, while the 
 stand still; what is told is medians over rounds of ratios within a round, by the clock
 and by CPU time, which other work on the machine disturbs less.
 
-The others want environments of their own:
+The others want environments of their own; MLServer 1.7 counts on an event loop that
+newer versions of uvloop do not make by themselves:
 
     python -m venv litserve
     litserve/bin/pip install litserve onnxruntime tokenizers
     python -m venv mlserver
-    mlserver/bin/pip install mlserver onnxruntime tokenizers
+    mlserver/bin/pip install 'mlserver==1.7.*' 'uvloop<0.22' onnxruntime tokenizers
     python -m benchmarks.others --bundle BUNDLE \
         --litserve litserve/bin/python --mlserver mlserver/bin/python
 """

@@ -20,6 +20,7 @@ from benchmarks import (
     memory,
     others,
     precisions,
+    server_cpu,
     start,
     swaps,
 )
@@ -32,6 +33,7 @@ SECTIONS: Mapping[str, tuple[str, Describe]] = {
         "An explanation over the prediction alone",
         explain_overhead.describe,
     ),
+    "server_cpu": ("A server over the bare engine", server_cpu.describe),
     "load": ("Load up to three times capacity", load.describe),
     "chaos": ("Servers killed, stopped and clogged", chaos.describe),
     "swaps": ("Versions swapped and servers restarted", swaps.describe),

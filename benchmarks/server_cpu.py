@@ -10,63 +10,126 @@ very groups that the service forms.
 """
 
 import argparse
-import os
 import resource
-import socket
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
+from benchmarks.results import add_result_flag, store, table
+from benchmarks.servers import Server, running
 from diffmask_service.bundle import Bundle, read_bundle
 from diffmask_service.client import Client
 from diffmask_service.core.batching import GROUP_TOKENS, Shape, UnpaddedBatches
 
 _OUTPUTS = ["logits", "input_gates", "hidden_gates"]
 _WORD = "movie"
-_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """CPU seconds a text in one round: of the bare engine, and of the server.
+
+    Attributes:
+        bare_seconds: Of the graph alone, in this process.
+        server_seconds: Of the server's process.
+    """
+
+    bare_seconds: float
+    server_seconds: float
 
 
 def main() -> None:
     """Measure every size of call and print one table."""
     arguments = _parse()
     bundle = read_bundle(arguments.bundle)
+    # The log as in production: a line for each call.
+    with (
+        running(arguments.bundle, workers=1, device="cpu", log_level="INFO") as server,
+        Client(server.target) as client,
+    ):
+        rounds_by_size = {
+            batch: measure(server, client, bundle, batch=batch, arguments=arguments)
+            for batch in arguments.batches
+        }
+    figures = {
+        "tokens": arguments.tokens,
+        "graph": bundle.manifest.default_graph,
+        "sizes": [
+            {"texts": batch, **summarise(rounds)}
+            for batch, rounds in rounds_by_size.items()
+        ],
+    }
+    print("\n".join(describe(figures)))
+    store("server_cpu", figures, arguments=arguments)
+
+
+def measure(
+    server: Server,
+    client: Client,
+    bundle: Bundle,
+    *,
+    batch: int,
+    arguments: argparse.Namespace,
+) -> list[Round]:
+    """Return what every round cost with calls of one size.
+
+    Args:
+        server: What is measured.
+        client: Asks it.
+        bundle: What it serves.
+        batch: Texts of a call.
+        arguments: The command line.
+    """
     text = " ".join([_WORD] * (arguments.tokens - 2))
-    with Server(arguments.bundle) as server, Client(server.target) as client:
-        print(
-            f"{arguments.tokens} tokens, {bundle.manifest.default_graph}, ONNX Runtime"
-            f" {onnxruntime.__version__}, medians of {arguments.rounds} rounds"
+    texts = [text] * batch
+    calls = max(1, arguments.texts // batch)
+    bare = _bare(bundle, text, batch=batch)
+
+    def ask() -> object:
+        return client.explain(texts)
+
+    ask()
+    return [
+        Round(
+            bare_seconds=_spent(bare, calls, _own_seconds) / calls / batch,
+            server_seconds=_spent(ask, calls, server.cpu_seconds) / calls / batch,
         )
-        print(f"{'texts a call':>12} | {'bare':>8} {'server':>8} CPU s a text | ratio")
-        for batch in arguments.batches:
-            calls = max(1, arguments.texts // batch)
-            bare = _bare(bundle, text, batch=batch)
-            texts = [text] * batch
+        for _ in range(arguments.rounds)
+    ]
 
-            def ask(texts: Sequence[str] = texts) -> object:
-                return client.explain(texts)
 
-            ask()
-            rounds = [
-                (
-                    _spent(bare, calls, _own_seconds) / calls / batch,
-                    _spent(ask, calls, server.cpu_seconds) / calls / batch,
-                )
-                for _ in range(arguments.rounds)
-            ]
-            ratio = statistics.median(served / alone for alone, served in rounds)
-            alone, served = (
-                statistics.median(each) for each in zip(*rounds, strict=True)
-            )
-            print(
-                f"{batch:>12} | {alone:>8.5f} {served:>8.5f}              | {ratio:.3f}"
-            )
+def summarise(rounds: Sequence[Round]) -> dict[str, float]:
+    """Return medians, of the ratio those of the ratios within a round.
+
+    Args:
+        rounds: At least one.
+    """
+    return {
+        "bare_seconds": statistics.median(each.bare_seconds for each in rounds),
+        "server_seconds": statistics.median(each.server_seconds for each in rounds),
+        "ratio": statistics.median(
+            each.server_seconds / each.bare_seconds for each in rounds
+        ),
+    }
+
+
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    head = ["texts a call", "bare engine, CPU s a text", "server, CPU s a text"]
+    rows = [
+        [size[key] for key in ("texts", "bare_seconds", "server_seconds", "ratio")]
+        for size in figures["sizes"]
+    ]
+    return [
+        f"Texts of {figures['tokens']} tokens, all gates, graph {figures['graph']}.",
+        "",
+        *table([*head, "ratio"], rows),
+    ]
 
 
 def _parse() -> argparse.Namespace:
@@ -84,62 +147,8 @@ def _parse() -> argparse.Namespace:
         "--texts", type=int, default=128, help="in each round [%(default)s]"
     )
     parser.add_argument("--rounds", type=int, default=7, help="[%(default)s]")
+    add_result_flag(parser)
     return parser.parse_args()
-
-
-class Server:
-    """A server process on a free port of loopback.
-
-    Attributes:
-        target: Where it listens.
-    """
-
-    def __init__(self, bundle: Path) -> None:
-        ports = [_free_port(), _free_port()]
-        self.target = f"127.0.0.1:{ports[0]}"
-        command = [sys.executable, "-m", "diffmask_service", "serve"]
-        settings = ["--workers", "1", "--device", "cpu", "--log-level", "INFO"]
-        places = ["--grpc-port", str(ports[0]), "--metrics-port", str(ports[1])]
-        self._process = subprocess.Popen(
-            [*command, "--bundle", str(bundle), *settings, *places],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def __enter__(self) -> "Server":
-        """Wait until it answers."""
-        deadline = time.monotonic() + 120
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("the server did not start")
-            time.sleep(0.2)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop it."""
-        self._process.terminate()
-        self._process.wait()
-
-    def cpu_seconds(self) -> float:
-        """Return what the process has used so far, all threads, seconds."""
-        # The name of the program, in brackets, may hold spaces.
-        text = (_PROC / str(self._process.pid) / "stat").read_text()
-        user, system = text.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-    def _answers(self) -> bool:
-        with Client(self.target, timeout_seconds=1.0) as client:
-            try:
-                return client.check_health()
-            except Exception:  # noqa: BLE001 - not yet
-                return False
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _own_seconds() -> float:

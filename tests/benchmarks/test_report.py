@@ -26,6 +26,18 @@ _FIGURES: dict[str, dict[str, Any]] = {
             for explain in (1.15, 1.05, 1.02)
         ]
     },
+    "server_cpu": {
+        "tokens": 32,
+        "graph": "w8",
+        "sizes": [
+            {
+                "texts": 32,
+                "bare_seconds": 0.25,
+                "server_seconds": 0.375,
+                "ratio": 1.5,
+            }
+        ],
+    },
     "load": {"capacity_per_second": 12.5, "runs": []},
     "chaos": {"rolled": {"failed": 0, "ended badly": 0}},
     "fuzz": {
@@ -100,6 +112,7 @@ def test_every_script_has_its_section(tmp_path: Path) -> None:
     assert "at most 1.050 (target 1.10: met)" in page
     assert "at most 1.040 (target 1.03: **missed**)" in page
     assert "1.050 (1.020 to 1.150)" in page
+    assert "| 32 | 0.25 | 0.375 | 1.5 |" in page
     assert "12.5 calls a second" in page
     assert "4,321 messages" in page
     assert "1.010 times" in page

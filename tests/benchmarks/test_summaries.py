@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import explainers, precisions, start
+from benchmarks import explainers, precisions, server_cpu, start
 from benchmarks.explainers import Rates
 from benchmarks.precisions import Cost
 from benchmarks.start import Start
@@ -46,3 +46,12 @@ def test_the_ratio_of_explainers_is_that_of_neighbouring_runs() -> None:
         "captum_per_second": 0.4,
         "ratio": 200.0,
     }
+
+
+def test_the_cost_of_a_server_is_held_against_the_engine_round_by_round() -> None:
+    rounds = [
+        server_cpu.Round(bare_seconds=bare, server_seconds=server)
+        for bare, server in ((1.0, 1.5), (2.0, 2.5), (4.0, 6.0))
+    ]
+    figures = server_cpu.summarise(rounds)
+    assert figures == {"bare_seconds": 2.0, "server_seconds": 2.5, "ratio": 1.5}

@@ -224,6 +224,7 @@ def test_time_runs_out_on_a_silent_server(stub: Stub, client: Client) -> None:
         ({"gates": ["inputs"]}, "'inputs' is not a valid GateKind"),
         ({"granularity": "letters"}, "'letters' is not a valid Granularity"),
         ({"top_k": 0}, "top_k"),
+        ({"timeout_seconds": 0}, "timeout_seconds is 0"),
     ],
 )
 def test_wrong_keyword_is_refused_before_it_is_sent(

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from diffmask_service.client import AsyncClient, Client
+from diffmask_service.client.streams import Exchange
 from diffmask_service.core.values import Reply
 from diffmask_service.errors import (
     DiffMaskError,
@@ -17,6 +18,7 @@ from diffmask_service.errors import (
     OverloadedError,
     ServerError,
 )
+from diffmask_service.wire.pb import explain_pb2 as pb
 from tests.support.replies import is_same, reply
 from tests.support.stub_server import Stub, serving
 
@@ -67,6 +69,25 @@ def test_keywords_go_with_every_request(stub: Stub, collect: Collect) -> None:
         assert request.request.model == "m"
         assert request.request.options.top_k == 3
         assert request.timeout_seconds == 2.5
+
+
+@both
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+def test_no_time_is_not_the_default_time(
+    stub: Stub, collect: Collect, seconds: float
+) -> None:
+    with pytest.raises(InvalidInput, match=f"timeout_seconds is {seconds}; give more"):
+        collect(stub, ["a"], timeout_seconds=seconds)
+    assert not stub.stream_requests
+
+
+def test_room_is_given_back_where_it_was_taken_alone() -> None:
+    exchange = Exchange(target="here", keywords={}, timeout_seconds=1.0)
+    exchange.room = asyncio.Semaphore(0)
+    assert len(list(exchange.write(["a", "b"]))) == 2
+    for number in range(2):
+        exchange.read(pb.ExplainStreamResponse(id=str(number)))
+    assert exchange.room.locked()
 
 
 @both

@@ -85,10 +85,11 @@ class AsyncClient:
         **keywords: Unpack[ExplainKeywords],
     ) -> AsyncIterator[Reply | DiffMaskError]:
         """Explain one batch after the other; see `Client.explain_stream`."""
+        timeout = keywords.get("timeout_seconds")
         exchange = Exchange(
             target=self._target,
             keywords=keywords,
-            timeout_seconds=keywords.get("timeout_seconds") or self._timeout_seconds,
+            timeout_seconds=self._timeout_seconds if timeout is None else timeout,
         )
         method: grpc.aio.StreamStreamMultiCallable[bytes, Any] = (
             self._channel.stream_stream(PATH, None, parse_bytes)
@@ -96,7 +97,9 @@ class AsyncClient:
         call = method(exchange.write_async(batches), metadata=self._metadata)
         try:
             async for message in call:
-                yield exchange.read(message)
+                answer = exchange.read(message)
+                exchange.room.release()
+                yield answer
             exchange.finish()
         except grpc.RpcError as error:
             raise exchange.translate(error) from error

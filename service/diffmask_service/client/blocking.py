@@ -107,10 +107,11 @@ class Client:
             InvalidInput: A batch cannot be sent; those before it are answered first.
             DiffMaskError: The stream itself failed, as `explain` tells.
         """
+        timeout = keywords.get("timeout_seconds")
         exchange = Exchange(
             target=self._target,
             keywords=keywords,
-            timeout_seconds=keywords.get("timeout_seconds") or self._timeout_seconds,
+            timeout_seconds=self._timeout_seconds if timeout is None else timeout,
         )
         method: grpc.StreamStreamMultiCallable[bytes, Any] = (
             self._channel.stream_stream(PATH, None, parse_bytes)

@@ -103,12 +103,16 @@ def explain_call(
     version: str = "",
     timeout_seconds: float | None = None,
 ) -> ExplainCall:
-    """Return what to ask for; the time is not part of it.
+    """Return what to ask for; the time is checked, and is not part of it.
 
     Raises:
         InvalidInput: A keyword has a value that it cannot have.
     """
-    del timeout_seconds
+    if timeout_seconds is not None and not timeout_seconds > 0:
+        raise InvalidInput(
+            f"timeout_seconds is {timeout_seconds}; give more than 0, or leave it out"
+            " for the client's default"
+        )
     items = (inputs,) if isinstance(inputs, str | TextInput) else inputs
     verify_states = tuple(verify_states)
     try:

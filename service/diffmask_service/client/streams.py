@@ -41,7 +41,8 @@ class Exchange:
         num_sent: Requests that went out.
         num_answered: Replies that came back.
         error: What the caller's iterable raised.
-        room: For requests without a reply; the client for event loops waits for it.
+        room: For requests without a reply: `write_async` takes of it, and whoever reads
+            the replies for it gives back.
     """
 
     target: str
@@ -93,7 +94,6 @@ class Exchange:
                 code="INTERNAL",
             )
         self.num_answered += 1
-        self.room.release()
         if not message.HasField("failure"):
             return reply_from_proto(message.response)
         failure = message.failure

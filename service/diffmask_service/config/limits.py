@@ -16,6 +16,15 @@ class LimitsConfig:
         at_least=0,
         at_most=1024,
     )
+    worker_niceness: int = setting(
+        "How many nice levels less urgent runs on a CPU are than the rest of the"
+        " server, on Linux; 0 makes them equal. More keeps refusals, health checks and"
+        " metrics prompt when every core computes, and gives more of a core away to"
+        " other programs that share it.",
+        default=10,
+        at_least=0,
+        at_most=19,
+    )
     max_batch_tokens: int = setting(
         "Most tokens of one run on a GPU, padding counted. Larger runs answer more"
         " texts a second and each of them later, and take more memory.",

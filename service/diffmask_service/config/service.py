@@ -37,6 +37,7 @@ class ServiceConfig(
             priority_step_seconds=self.priority_step_seconds,
             device=self.device,
             workers=self.workers or count_cores(),
+            worker_niceness=self.worker_niceness,
             max_batch_tokens=self.max_batch_tokens,
         )
 

@@ -1,67 +1,56 @@
 """The queue in front of the graph: cut, run on a worker thread, deliver.
 
-Lives on one event loop; only `run` leaves it. Who comes first is the line's order, what
-shares a run is the policy's choice, how a run works is the session's; here entries
-wait, expire, are dropped and get their answers. Nothing polls: a new entry and an ended
-run are the only events.
+Lives on one event loop, but for its workers: one that has ended a run takes the next
+from the line itself, so that the graph never waits for the loop. Who comes first is the
+line's order, what shares a run is the policy's choice, how a run works is the
+session's; here entries wait, expire, are dropped and get their answers. Nothing polls:
+new entries and an ended run are the only events.
 """
 
 import asyncio
-import functools
 import itertools
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
 
 from diffmask_service.core.batching import BatchPolicy, Shape
-from diffmask_service.core.predictions import Float32Array
 from diffmask_service.core.values import Outputs
 from diffmask_service.engine.feeds import Row
-from diffmask_service.engine.line import Entry, Line, Ran
+from diffmask_service.engine.line import Line
+from diffmask_service.engine.niceness import lower_priority
 from diffmask_service.engine.pace import Pace
-from diffmask_service.errors import DeadlineError, InferenceError, NotReadyError
+from diffmask_service.engine.runs import (
+    HealthListener,
+    Run,
+    RunCounter,
+    failure_of,
+    pick,
+)
+from diffmask_service.engine.submission import Entry, Ran, Submission
+from diffmask_service.errors import DeadlineError, NotReadyError
 
 # How far back a cut looks for entries that may join the oldest one.
 _WINDOW_ENTRIES = 64
 # Runs that must fail one after the other before the model counts as unhealthy.
 _FAILURES_TO_UNHEALTHY = 3
+_Argument = TypeVar("_Argument")
 
 
-class Run(Protocol):
-    """One run of the graph on the texts of a batch; called on a worker thread."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EndedRun:
+    """Attributes: whose run it was, what came of it, and when, on the batcher's clock.
 
-    def __call__(self, rows: Sequence[Row], *, fetches: tuple[str, ...]) -> Outputs:
-        """Return the outputs, in the order of the rows."""
-        ...
+    `result` is the error of a run that failed.
+    """
 
-
-class HealthListener(Protocol):
-    """Told whether runs succeed."""
-
-    def __call__(self, *, is_healthy: bool) -> None:
-        """Take note."""
-        ...
-
-
-class RunCounter(Protocol):
-    """What a batcher reports to telemetry."""
-
-    def expire(self, *, stage: str) -> None:
-        """Count a text whose deadline passed in the queue, or in its run (infer)."""
-        ...
-
-    def count_run(
-        self,
-        *,
-        num_texts: int,
-        num_masked: int,
-        num_tokens: int,
-        num_padding: int,
-        release: str,
-    ) -> None:
-        """Count one run of the graph."""
-        ...
+    group: list[Entry]
+    result: Outputs | Exception
+    began: float
+    ended: float
 
 
 class Batcher:
@@ -70,6 +59,8 @@ class Batcher:
     Args:
         run: One run of the graph.
         num_workers: Runs at the same time, >= 1.
+        niceness: How many nice levels less urgent the threads of the workers are than
+            the event loop, >= 0.
         policy: Which entries share a run.
         priority_step_seconds: How much earlier than it came a request counts as having
             come, for each level that it stands above another, >= 0.
@@ -84,6 +75,7 @@ class Batcher:
         run: Run,
         *,
         num_workers: int,
+        niceness: int = 0,
         policy: BatchPolicy,
         priority_step_seconds: float,
         counter: RunCounter,
@@ -98,57 +90,80 @@ class Batcher:
         self._clock = clock
         self._num_workers = num_workers
         self._num_idle = num_workers
+        # Over the line, what runs and who is idle, which workers change as well.
+        self._lock = threading.Lock()
         self._line = Line()
         self._numbers = itertools.count()
+        self._running: set[Entry] = set()
         self._is_pump_due = False
         self._pace = Pace()
         self._num_failures = 0
-        self._workers = ThreadPoolExecutor(num_workers, "diffmask-infer")
+        self._workers = ThreadPoolExecutor(
+            num_workers,
+            "diffmask-infer",
+            initializer=lower_priority,
+            initargs=(niceness,),
+        )
 
-    def submit(
+    async def submit(
         self,
-        row: Row,
+        rows: Sequence[Row],
         *,
         fetches: tuple[str, ...],
         deadline: float,
         arrived: float,
         priority: int = 1,
-    ) -> asyncio.Future[Ran]:
-        """Queue one text and return where its answer will be.
+    ) -> list[Ran]:
+        """Queue the texts of a request and return what they got, in their order.
 
-        The future fails with DeadlineError, InferenceError or NotReadyError. Cancelling
-        it takes the entry out of the queue.
+        A caller who is cancelled takes its texts out of the queue.
 
         Args:
-            row: What the graph reads.
+            rows: What the graph reads, at least one text.
             fetches: Names of the outputs to compute.
             deadline: When the caller gives up, on the batcher's clock.
-            arrived: When its request came, on the batcher's clock; a later run of the
-                same request keeps the place of the first.
+            arrived: When its request came, on the batcher's clock; later runs of the
+                same request keep the place of the first.
             priority: Its level, 1 for the highest.
+
+        Raises:
+            DeadlineError: The deadline passed before all of them were run.
+            InferenceError: The graph failed on one of them.
+            NotReadyError: The batcher was closed.
         """
         loop = asyncio.get_running_loop()
+        submission = Submission(
+            deadline=deadline, enqueued=self._clock(), future=loop.create_future()
+        )
         rank_seconds = arrived + (priority - 1) * self._priority_step_seconds
-        entry = Entry(
-            row=row,
-            shape=Shape(num_tokens=len(row.input_ids), fetches=fetches),
-            priority=priority,
-            place=(rank_seconds, next(self._numbers)),
-            deadline=deadline,
-            enqueued=self._clock(),
-            future=loop.create_future(),
+        submission.entries = tuple(
+            Entry(
+                row=row,
+                shape=Shape(num_tokens=len(row.input_ids), fetches=fetches),
+                priority=priority,
+                place=(rank_seconds, next(self._numbers)),
+                submission=submission,
+            )
+            for row in rows
         )
         # The caller hears at its deadline, whatever the workers are busy with.
         timer = loop.call_later(
-            max(0.0, deadline - entry.enqueued), self._time_out, entry
+            max(0.0, deadline - submission.enqueued), self._time_out, submission
         )
-        entry.future.add_done_callback(functools.partial(self._forget, entry, timer))
-        self._line.add(entry)
-        # Not at once: texts submitted in the same turn of the loop may share a run.
-        if not self._is_pump_due:
+        with self._lock:
+            for entry in submission.entries:
+                self._line.add(entry)
+            is_worker_idle = self._num_idle > 0
+        # Not at once: requests of the same turn of the loop may share a run. Workers
+        # that are busy come to the line by themselves.
+        if is_worker_idle and not self._is_pump_due:
             self._is_pump_due = True
             loop.call_soon(self._pump)
-        return entry.future
+        try:
+            return await submission.future
+        finally:
+            timer.cancel()
+            self._forget(submission)
 
     def estimate_seconds(self, num_tokens: int) -> float:
         """Return about how long the workers take over a number of tokens, seconds."""
@@ -166,7 +181,8 @@ class Batcher:
         """
         if self._num_idle or not self._pace.is_measured:
             return 0.0
-        waiting = self._line.count_tokens(priority=priority)
+        with self._lock:
+            waiting = self._line.count_tokens(priority=priority)
         return self.estimate_seconds(waiting + num_tokens)
 
     def count_waiting(self) -> int:
@@ -175,31 +191,73 @@ class Batcher:
 
     def close(self) -> None:
         """Fail what still waits, let the running end, and free the threads."""
-        for entry in self._line.first(len(self._line)):
-            self._line.discard(entry)
-            if not entry.future.done():
-                entry.future.set_exception(
-                    NotReadyError("the server stopped before this text was run")
-                )
+        with self._lock:
+            waiting = self._line.first(len(self._line))
+            for entry in waiting:
+                self._line.discard(entry)
+        for entry in waiting:
+            entry.submission.fail(
+                NotReadyError("the server stopped before this text was run")
+            )
         self._workers.shutdown(wait=True)
 
-    def _forget(
-        self, entry: Entry, timer: asyncio.TimerHandle, _: asyncio.Future[Ran]
-    ) -> None:
-        timer.cancel()
-        self._line.discard(entry)
+    def _forget(self, submission: Submission) -> None:
+        if unanswered := submission.unanswered:
+            with self._lock:
+                for entry in unanswered:
+                    self._line.discard(entry)
+        # They name it as well, and a circle would live until the next collection.
+        submission.entries = ()
 
     def _pump(self) -> None:
         self._is_pump_due = False
-        while self._num_idle:
-            group = self._next_group()
-            if not group:
-                return
-            self._start(group)
+        groups = []
+        with self._lock:
+            while self._num_idle and (group := self._take()):
+                self._num_idle -= 1
+                groups.append(group)
+        for group in groups:
+            self._workers.submit(self._work, group)
 
-    def _next_group(self) -> list[Entry]:
+    def _work(self, group: list[Entry]) -> None:
+        # On a worker's thread: a run, and whatever waits after it.
+        while group:
+            loop = group[0].submission.future.get_loop()
+            run = self._run_once(group)
+            # First of all, so that whoever hears of this run finds the next taken.
+            with self._lock:
+                group = self._take()
+                if not group:
+                    self._num_idle += 1
+            if run is not None:
+                _call_soon(loop, self._deliver, run)
+
+    def _run_once(self, group: list[Entry]) -> _EndedRun | None:
+        began = self._clock()
+        # Once more: some may have left on the way to this thread.
+        with self._lock:
+            group = [entry for entry in group if not self._is_over(entry, began)]
+            self._running.update(group)
+        if not group:
+            return None
+        self._count(group)
+        result: Outputs | Exception
+        try:
+            result = self._run(
+                [entry.row for entry in group], fetches=group[0].shape.fetches
+            )
+        # Whatever it is, the callers hear of it, and the worker goes on.
+        except Exception as error:  # noqa: BLE001
+            result = error
+        return _EndedRun(group=group, result=result, began=began, ended=self._clock())
+
+    def _take(self) -> list[Entry]:
+        # The entries of the next run; the caller holds the lock.
+        if not self._line:
+            return []
+        now = self._clock()
         window = self._line.first(_WINDOW_ENTRIES)
-        while over := [entry for entry in window if self._is_over(entry)]:
+        while over := [entry for entry in window if self._is_over(entry, now)]:
             for entry in over:
                 self._line.discard(entry)
             window = self._line.first(_WINDOW_ENTRIES)
@@ -209,14 +267,16 @@ class Batcher:
             self._line.discard(entry)
         return group
 
-    def _is_over(self, entry: Entry) -> bool:
-        if self._clock() >= entry.deadline:
-            self._expire(entry)
-        return entry.future.done()
+    def _is_over(self, entry: Entry, now: float) -> bool:
+        submission = entry.submission
+        if submission.is_over:
+            return True
+        if now < submission.deadline:
+            return False
+        _call_soon(submission.future.get_loop(), self._time_out, submission)
+        return True
 
-    def _start(self, group: list[Entry]) -> None:
-        self._num_idle -= 1
-        started = self._clock()
+    def _count(self, group: list[Entry]) -> None:
         lengths = [entry.shape.num_tokens for entry in group]
         self._counter.count_run(
             num_texts=len(group),
@@ -225,43 +285,28 @@ class Batcher:
             num_padding=len(lengths) * max(lengths) - sum(lengths),
             release=self._release(group),
         )
-        running = self._workers.submit(
-            self._run,
-            [entry.row for entry in group],
-            fetches=group[0].shape.fetches,
-        )
-        loop = asyncio.get_running_loop()
 
-        # Straight to the loop: `run_in_executor` would add a future and a turn of the
-        # loop between each run and its delivery.
-        def deliver(running: Future[Outputs]) -> None:
-            loop.call_soon_threadsafe(self._deliver, group, started, running)
-
-        running.add_done_callback(deliver)
-
-    def _deliver(
-        self, group: list[Entry], started: float, running: Future[Outputs]
-    ) -> None:
-        self._num_idle += 1
-        seconds = self._clock() - started
-        error = running.exception()
-        self._record(group, seconds, is_failed=error is not None)
+    def _deliver(self, run: _EndedRun) -> None:
+        group, result, seconds = run.group, run.result, run.ended - run.began
+        self._running.difference_update(group)
+        self._record(group, seconds, is_failed=isinstance(result, Exception))
         for place, entry in enumerate(group):
-            if entry.future.done():
+            submission = entry.submission
+            if submission.is_over:
                 continue
-            if error is not None:
-                entry.future.set_exception(_failure(error))
+            if isinstance(result, Exception):
+                submission.fail(failure_of(result))
                 continue
-            entry.future.set_result(
+            submission.answer(
+                entry,
                 Ran(
-                    outputs=_take(
-                        running.result(), place, num_tokens=entry.shape.num_tokens
-                    ),
-                    queue_seconds=started - entry.enqueued,
+                    outputs=pick(result, place, num_tokens=entry.shape.num_tokens),
+                    began=run.began,
+                    ended=run.ended,
+                    queue_seconds=run.began - submission.enqueued,
                     infer_seconds=seconds / len(group),
-                )
+                ),
             )
-        self._pump()
 
     def _record(self, group: list[Entry], seconds: float, *, is_failed: bool) -> None:
         if is_failed:
@@ -283,40 +328,32 @@ class Batcher:
             return "full"
         return "tokens" if len(group) == room else "idle"
 
-    def _time_out(self, entry: Entry) -> None:
-        # A run that has begun goes on, but its caller need not wait for it.
-        self._expire(entry, stage="queue" if entry in self._line else "infer")
-
-    def _expire(self, entry: Entry, *, stage: str = "queue") -> None:
-        if entry.future.done():
+    def _time_out(self, submission: Submission) -> None:
+        if submission.is_over:
             return
-        self._counter.expire(stage=stage)
-        waited = self._clock() - entry.enqueued
-        entry.future.set_exception(
-            DeadlineError(
-                f"the deadline passed after {waited:.3f} s in the queue; allow more"
-                " time, or send fewer texts at once"
+        # A run that has begun goes on, but its caller need not wait for it. None begins
+        # between the look and the word.
+        with self._lock:
+            running = self._running.intersection(submission.unanswered)
+            num_queued = len(submission.unanswered) - len(running)
+            seconds = self._clock() - submission.enqueued
+            where = "in the queue" if num_queued else "in a run that came too late"
+            submission.fail(
+                DeadlineError(
+                    f"the deadline passed after {seconds:.3f} s {where}; allow more"
+                    " time, or send fewer texts at once"
+                )
             )
-        )
+        for stage, number in (("queue", num_queued), ("infer", len(running))):
+            for _ in range(number):
+                self._counter.expire(stage=stage)
 
 
-def _failure(cause: BaseException) -> InferenceError:
-    # Each caller gets an instance of its own: a traceback grows as it travels.
-    error = InferenceError("the model failed on this request")
-    error.__cause__ = cause
-    return error
-
-
-def _take(outputs: Outputs, place: int, *, num_tokens: int) -> Outputs:
-    # A batch of one, without the padding that others of the run brought.
-    here = slice(place, place + 1)
-
-    def gates(values: Float32Array | None) -> Float32Array | None:
-        return None if values is None else values[here, :, :num_tokens]
-
-    logits = outputs.logits[here]
-    return Outputs(
-        logits=logits[:, :num_tokens] if logits.ndim > 2 else logits,
-        input_gates=gates(outputs.input_gates),
-        hidden_gates=gates(outputs.hidden_gates),
-    )
+def _call_soon(
+    loop: asyncio.AbstractEventLoop,
+    callback: Callable[[_Argument], None],
+    argument: _Argument,
+) -> None:
+    # From any thread. A loop that was closed has nobody who waits.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback, argument)

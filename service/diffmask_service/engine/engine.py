@@ -27,7 +27,6 @@ from diffmask_service.engine.admission import Admission, Admitted
 from diffmask_service.engine.batcher import Batcher
 from diffmask_service.engine.budget import TokenBudget
 from diffmask_service.engine.door import Door, Turn
-from diffmask_service.engine.fanout import gather_or_cancel
 from diffmask_service.engine.lifecycle import Lifecycle
 from diffmask_service.engine.limits import EngineLimits
 from diffmask_service.engine.loading import Loaded, load
@@ -60,10 +59,13 @@ class Engine:
         self._lifecycle.subscribe(lambda ready: telemetry.set_ready(is_ready=ready))
         self._tally = Tally(clock=clock)
         self._device = loaded.session.device
-        self._num_workers = limits.workers if self._device == "cpu" else 1
+        is_on_cpu = self._device == "cpu"
+        self._num_workers = limits.workers if is_on_cpu else 1
         self._batcher = Batcher(
             self._tally.counting(loaded.session.run),
             num_workers=self._num_workers,
+            # A thread that feeds a GPU hardly computes, and must not be late.
+            niceness=limits.worker_niceness if is_on_cpu else 0,
             policy=_choose_policy(loaded, limits),
             priority_step_seconds=limits.priority_step_seconds,
             counter=telemetry,
@@ -290,11 +292,8 @@ class Engine:
         self._door.take_up(
             turn, num_texts=len(inputs), num_tokens=admitted.settle(texts)
         )
-        answered = await gather_or_cancel(
-            [
-                self._passes.run(*each, selection, turn)
-                for each in zip(texts_of(inputs, texts), texts, strict=True)
-            ]
+        answered = await self._passes.run(
+            texts_of(inputs, texts), texts, selection, turn
         )
         explanations = await self._text_work.do(
             "decode",

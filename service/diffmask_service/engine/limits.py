@@ -40,6 +40,8 @@ class EngineLimits:
         priority_step_seconds: Head start of a level over the next lower one, >= 0.
         device: Where the graph runs; `auto` takes a GPU where ONNX Runtime offers one.
         workers: Runs of the graph at the same time on a CPU, one core each, >= 1.
+        worker_niceness: How many nice levels less urgent those runs are than everything
+            else that the process does, in [0, 19]; Linux alone knows it of threads.
         max_batch_tokens: Most tokens of one run on a GPU, padding counted, >= 1.
     """
 
@@ -57,6 +59,7 @@ class EngineLimits:
     priority_step_seconds: float = 1.0
     device: Device = "auto"
     workers: int = 1
+    worker_niceness: int = 0
     max_batch_tokens: int = 16_384
 
     def bound_retry(self, seconds: float) -> float:

@@ -7,54 +7,11 @@ within a known time, and no level starves. Within a level the order is that of a
 a shorter deadline buys no better place, or callers would learn to claim one.
 """
 
-import asyncio
 import bisect
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import attrgetter
 
-from diffmask_service.core.batching import Shape
-from diffmask_service.core.values import Outputs
-from diffmask_service.engine.feeds import Row
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What one entry got.
-
-    Attributes:
-        outputs: Its outputs, a batch of one.
-        queue_seconds: Wait for a free worker, seconds.
-        infer_seconds: Its share of the run, seconds.
-    """
-
-    outputs: Outputs
-    queue_seconds: float
-    infer_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Entry:
-    """One text that waits to be run.
-
-    Attributes:
-        row: What the graph reads.
-        shape: What decides whom it may share a run with.
-        priority: Its level, 1 for the highest.
-        place: Its place in the line; the lesser comes first, no two are equal.
-        deadline: When its caller gives up, on the batcher's clock.
-        enqueued: When it came, on the batcher's clock.
-        future: Where its answer goes.
-    """
-
-    row: Row
-    shape: Shape
-    priority: int
-    place: tuple[float, int]
-    deadline: float
-    enqueued: float
-    future: asyncio.Future[Ran]
-
+from diffmask_service.engine.submission import Entry
 
 _place: Callable[[Entry], tuple[float, int]] = attrgetter("place")
 
@@ -69,11 +26,6 @@ class Line:
     def __len__(self) -> int:
         """Return the number of entries."""
         return len(self._entries)
-
-    def __contains__(self, entry: Entry) -> bool:
-        """Return whether an entry waits."""
-        at = bisect.bisect_left(self._entries, entry.place, key=_place)
-        return at < len(self._entries) and self._entries[at] is entry
 
     def add(self, entry: Entry) -> None:
         """Put an entry in its place."""

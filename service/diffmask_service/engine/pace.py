@@ -24,7 +24,8 @@ class Pace:
 
     def __init__(self) -> None:
         self._runs: deque[tuple[int, float]] = deque(maxlen=_NUM_REMEMBERED)
-        self._token_seconds = _GUESS_SECONDS
+        # None while nobody has asked since the last run: few ask when nothing waits.
+        self._token_seconds: float | None = _GUESS_SECONDS
 
     @property
     def is_measured(self) -> bool:
@@ -34,6 +35,8 @@ class Pace:
     @property
     def token_seconds(self) -> float:
         """Seconds a token; a guess before the first run."""
+        if self._token_seconds is None:
+            self._token_seconds = self._measure()
         return self._token_seconds
 
     def note(self, *, num_tokens: int, seconds: float) -> None:
@@ -44,6 +47,9 @@ class Pace:
             seconds: How long it took.
         """
         self._runs.append((num_tokens, seconds))
+        self._token_seconds = None
+
+    def _measure(self) -> float:
         most = _MOST_MEDIANS * statistics.median(s / n for n, s in self._runs)
         total_seconds = sum(min(s, most * n) for n, s in self._runs)
-        self._token_seconds = total_seconds / sum(n for n, _ in self._runs)
+        return total_seconds / sum(n for n, _ in self._runs)

@@ -1,7 +1,7 @@
-"""The runs of one text: the one that answers, and those that verify the answer."""
+"""The runs of a request: those that answer, and those that verify the answers."""
 
-import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from diffmask_service.core.conditions import is_met
@@ -12,9 +12,8 @@ from diffmask_service.core.selection import Selection
 from diffmask_service.core.values import TextInput, TokenizedText
 from diffmask_service.engine.batcher import Batcher
 from diffmask_service.engine.door import Turn
-from diffmask_service.engine.fanout import gather_or_cancel
 from diffmask_service.engine.feeds import Row
-from diffmask_service.engine.line import Ran
+from diffmask_service.engine.submission import Ran
 from diffmask_service.telemetry import ModelTelemetry
 
 
@@ -53,7 +52,7 @@ class Answered:
 
 
 class Passes:
-    """Has texts run, and verified where that was asked for.
+    """Has requests run, and verified where that was asked for.
 
     Args:
         batcher: Where runs are queued.
@@ -80,62 +79,40 @@ class Passes:
 
     async def run(
         self,
-        text: TextInput,
-        tokenized: TokenizedText,
+        texts: Sequence[TextInput],
+        tokenized: Sequence[TokenizedText],
         selection: Selection,
         turn: Turn,
-    ) -> Answered:
-        """Run one text, and the masks of its explanation that are to be verified.
+    ) -> list[Answered]:
+        """Run the texts of a request, and the masks that are to be verified.
 
         Args:
-            text: The text.
-            tokenized: Its tokens.
+            texts: The texts, at least one.
+            tokenized: Their tokens.
             selection: What was asked for.
-            turn: When its request runs.
+            turn: When the request runs.
 
         Raises:
             DeadlineError: The deadline passed before all of it was run.
             InferenceError: The graph failed.
             NotReadyError: The engine was closed.
         """
-        row = Row(
-            input_ids=tokenized.input_ids,
-            token_type_ids=tokenized.token_type_ids,
-            keep=keep_of(text, tokenized),
-        )
-        began = self._clock()
-        ran = await self._submit(row, selection.fetches, turn)
-        started, ended = began + ran.queue_seconds, self._clock()
-        self._telemetry.trace("queue", began=began, ended=started)
-        self._telemetry.trace(
-            "infer", began=started, ended=ended, num_tokens=len(row.input_ids)
-        )
-        reading = Reading(logits=ran.outputs.logits[0], text=text, tokenized=tokenized)
-        if self._leaves_out(selection, reading):
-            selection = selection.prediction_alone()
-        masks: tuple[Float32Array, ...] = ()
-        if ran.outputs.input_gates is not None:
-            masks = masks_to_verify(
-                ran.outputs.input_gates[0],
-                selection,
-                threshold=self._threshold,
-                keep=row.keep,
+        rows = [
+            Row(
+                input_ids=tokens.input_ids,
+                token_type_ids=tokens.token_type_ids,
+                keep=keep_of(text, tokens),
             )
-        verified = await gather_or_cancel(
-            [self._submit(replace(row, keep=m), ("logits",), turn) for m in masks]
-        )
-        if masks:
-            self._telemetry.trace(
-                "verify", began=ended, ended=self._clock(), num_masks=len(masks)
-            )
-        return Answered(
-            text=text,
-            tokenized=tokenized,
-            ran=ran,
-            selection=selection,
-            masks=masks,
-            verified=tuple(verified),
-        )
+            for text, tokens in zip(texts, tokenized, strict=True)
+        ]
+        rans = await self._submit(rows, selection.fetches, turn)
+        answered = [
+            self._choose(text, tokens, row, ran, selection)
+            for text, tokens, row, ran in zip(texts, tokenized, rows, rans, strict=True)
+        ]
+        if any(each.masks for each in answered):
+            return await self._verify(answered, rows, turn)
+        return answered
 
     async def run_kept(
         self, tokenized: TokenizedText, keep: Float32Array, turn: Turn
@@ -160,9 +137,43 @@ class Passes:
             token_type_ids=tokenized.token_type_ids,
             keep=keep,
         )
-        ran = await self._submit(row, ("logits",), turn)
+        (ran,) = await self._submit([row], ("logits",), turn)
         logits: Float32Array = ran.outputs.logits[0]
         return logits
+
+    def _choose(
+        self,
+        text: TextInput,
+        tokenized: TokenizedText,
+        row: Row,
+        ran: Ran,
+        selection: Selection,
+    ) -> Answered:
+        """Return one text after its first run, with what is still to be verified."""
+        waited_from = ran.began - ran.queue_seconds
+        self._telemetry.trace("queue", began=waited_from, ended=ran.began)
+        self._telemetry.trace(
+            "infer", began=ran.began, ended=ran.ended, num_tokens=len(row.input_ids)
+        )
+        reading = Reading(logits=ran.outputs.logits[0], text=text, tokenized=tokenized)
+        if self._leaves_out(selection, reading):
+            selection = selection.prediction_alone()
+        masks: tuple[Float32Array, ...] = ()
+        if ran.outputs.input_gates is not None:
+            masks = masks_to_verify(
+                ran.outputs.input_gates[0],
+                selection,
+                threshold=self._threshold,
+                keep=row.keep,
+            )
+        return Answered(
+            text=text,
+            tokenized=tokenized,
+            ran=ran,
+            selection=selection,
+            masks=masks,
+            verified=(),
+        )
 
     def _leaves_out(self, selection: Selection, reading: Reading) -> bool:
         condition = selection.options.explain_when
@@ -170,11 +181,32 @@ class Passes:
             return False
         return not is_met(condition, self._decoder.decode(reading))
 
-    def _submit(
-        self, row: Row, fetches: tuple[str, ...], turn: Turn
-    ) -> asyncio.Future[Ran]:
-        return self._batcher.submit(
-            row,
+    async def _verify(
+        self, answered: Sequence[Answered], rows: Sequence[Row], turn: Turn
+    ) -> list[Answered]:
+        began = self._clock()
+        masked = [
+            replace(row, keep=mask)
+            for each, row in zip(answered, rows, strict=True)
+            for mask in each.masks
+        ]
+        rans = iter(await self._submit(masked, ("logits",), turn))
+        verified = []
+        for each in answered:
+            runs = tuple(itertools.islice(rans, len(each.masks)))
+            verified.append(replace(each, verified=runs))
+            if runs:
+                ended = max(ran.ended for ran in runs)
+                self._telemetry.trace(
+                    "verify", began=began, ended=ended, num_masks=len(runs)
+                )
+        return verified
+
+    async def _submit(
+        self, rows: Sequence[Row], fetches: tuple[str, ...], turn: Turn
+    ) -> list[Ran]:
+        return await self._batcher.submit(
+            rows,
             fetches=fetches,
             deadline=turn.deadline,
             arrived=turn.arrived,

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from diffmask_service.core.statistics import ModelStatistics, Total
 from diffmask_service.core.values import Outputs, Reply
-from diffmask_service.engine.batcher import Run
 from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.runs import Run
 
 
 def _now_seconds() -> float:

@@ -50,20 +50,19 @@ class TextWork:
             work: What to do.
             is_small: Whether it is short enough for the event loop.
         """
-
-        def timed() -> Timed[_T]:
-            began = self._clock()
-            return Timed(value=work(), seconds=self._clock() - began)
-
         # A change of threads and back costs more than a short text takes.
         if is_small:
-            done = timed()
+            done = self._time(work)
         else:
             loop = asyncio.get_running_loop()
-            done = await loop.run_in_executor(self._worker, timed)
+            done = await loop.run_in_executor(self._worker, self._time, work)
         ended = self._clock()
         self._telemetry.trace(stage, began=ended - done.seconds, ended=ended)
         return done
+
+    def _time(self, work: Callable[[], _T]) -> Timed[_T]:
+        began = self._clock()
+        return Timed(value=work(), seconds=self._clock() - began)
 
     def close(self) -> None:
         """Free the thread."""

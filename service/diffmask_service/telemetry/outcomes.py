@@ -20,7 +20,7 @@ OUTCOMES = (
 )
 REJECTIONS = ("queue_full", "draining", "late")
 EXPIRY_STAGES = ("queue", "infer")
-RELEASES = ("full", "tokens", "timeout", "idle")
+RELEASES = ("full", "tokens", "idle")
 
 
 def outcome_of(error: BaseException) -> str:

@@ -150,8 +150,7 @@ class RunMetrics:
         self._releases = series.counters(
             "diffmask_run_release_total",
             "Runs, by what released them: as many texts as may share a run (full), no"
-            " room for another in tokens, the longest wait (timeout), or a worker that"
-            " was idle.",
+            " room for another in tokens, or a worker that was idle.",
             "reason",
             RELEASES,
         )

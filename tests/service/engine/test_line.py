@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from diffmask_service.core.batching import Shape
 from diffmask_service.engine.feeds import Row
-from diffmask_service.engine.line import Entry, Line
+from diffmask_service.engine.line import Line
+from diffmask_service.engine.submission import Entry, Submission
 
 STEP_SECONDS = 10.0
 _numbers = itertools.count()
@@ -32,9 +33,11 @@ def entry(
         shape=Shape(num_tokens=tokens, fetches=("logits",)),
         priority=priority,
         place=(arrived + (priority - 1) * STEP_SECONDS, next(_numbers)),
-        deadline=arrived + 1000.0,
-        enqueued=arrived,
-        future=asyncio.Future(loop=loop),
+        submission=Submission(
+            deadline=arrived + 1000.0,
+            enqueued=arrived,
+            future=asyncio.Future(loop=loop),
+        ),
     )
 
 

@@ -33,7 +33,7 @@ class Server:
     def __init__(self, *, late_factor: float) -> None:
         self.in_time = self.too_late = self.refused = 0
         self._clock = ManualClock()
-        self._may_end = threading.Semaphore(0)
+        self._began, self._may_end = threading.Semaphore(0), threading.Semaphore(0)
         self._ended = asyncio.Event()
         telemetry = Telemetry().for_model(IDENTITY, states=("a",), threshold=0.5)
         self._batcher = Batcher(
@@ -62,6 +62,7 @@ class Server:
             # Until all of them stand in the line, and a run has begun.
             for _ in range(3):
                 await asyncio.sleep(0)
+            await asyncio.to_thread(self._began.acquire)
             self._clock.advance(1.0)
             self._ended.clear()
             self._may_end.release()
@@ -74,6 +75,7 @@ class Server:
 
     def _run(self, rows: Sequence[Row], *, fetches: tuple[str, ...]) -> Outputs:
         del fetches
+        self._began.release()
         self._may_end.acquire()
         return Outputs(logits=np.zeros((len(rows), 2), dtype=np.float32))
 
@@ -88,7 +90,7 @@ class Server:
             return
         try:
             await self._batcher.submit(
-                ROW, fetches=("logits",), deadline=deadline, arrived=turn.arrived
+                [ROW], fetches=("logits",), deadline=deadline, arrived=turn.arrived
             )
         except DeadlineError:
             self.too_late += 1

@@ -1,10 +1,11 @@
 """Around every call: its identity, its status, one line in the log, its metrics."""
 
 import asyncio
+import functools
 import inspect
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from diffmask_service.transport.grpc.statuses import Failure, settle
 
 REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# More than there are methods.
+_WRAPPED_HANDLERS = 64
 _KINDS = {
     (False, False): "unary",
     (True, False): "client_stream",
@@ -81,6 +84,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._services = frozenset(services)
         self._telemetry = telemetry
         self._clock = clock
+        # Once for each method, not once a call. A refusal is a handler of its own, and
+        # callers choose the path, so there is a limit.
+        self._wrap = functools.lru_cache(maxsize=_WRAPPED_HANDLERS)(self._wrap_anew)
 
     async def intercept_service(
         self,
@@ -91,8 +97,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        # Only now: a path that no handler answers to may have any form.
-        _, service, name = str(handler_call_details.method).split("/", 2)
+        return self._wrap(str(handler_call_details.method), handler)
+
+    def _wrap_anew(self, path: str, handler: "Handler") -> "Handler":
+        # A path that no handler answers to may have any form; such never come here.
+        _, service, name = path.split("/", 2)
         if service not in self._services:
             return _refusing_malformed(handler)
         method = _Method(
@@ -229,7 +238,7 @@ def _request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     for key, value in metadata:
         if key == REQUEST_ID_KEY and _REQUEST_ID.fullmatch(str(value)):
             return str(value)
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def _tolerant(

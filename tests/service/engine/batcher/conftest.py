@@ -53,8 +53,8 @@ def submit(batcher: Batcher, clock: ManualClock) -> Submit:
             input_ids=np.full(num_tokens, identity, dtype=np.int64),
             token_type_ids=np.zeros(num_tokens, dtype=np.int64),
         )
-        ran = await batcher.submit(
-            row, fetches=LOGITS, deadline=deadline, arrived=arrived, priority=priority
+        (ran,) = await batcher.submit(
+            [row], fetches=LOGITS, deadline=deadline, arrived=arrived, priority=priority
         )
         return float(ran.outputs.logits[0, 0])
 

@@ -67,16 +67,16 @@ async def test_a_padded_run_gives_back_each_text_without_its_padding(
         clock=clock,
     )
     lengths = (3, 8, 5)
-    futures = [
-        batcher.submit(
-            Row(input_ids=np.full(n, n), token_type_ids=np.zeros(n, dtype=np.int64)),
-            fetches=LOGITS,
-            deadline=clock.now + 1,
-            arrived=clock.now,
-        )
-        for n in lengths
-    ]
-    answers = [(await future).outputs for future in futures]
+    rans = await batcher.submit(
+        [
+            Row(input_ids=np.full(n, n), token_type_ids=np.zeros(n, dtype=np.int64))
+            for n in lengths
+        ],
+        fetches=LOGITS,
+        deadline=clock.now + 1,
+        arrived=clock.now,
+    )
+    answers = [ran.outputs for ran in rans]
     assert counts.paddings == [8]
     batcher.close()
     assert counts.runs == [(3, 0, 16)]
@@ -84,3 +84,37 @@ async def test_a_padded_run_gives_back_each_text_without_its_padding(
         assert outputs.input_gates is not None
         assert outputs.input_gates.tolist() == [[[num_tokens] * num_tokens] * 2]
         assert outputs.logits.tolist() == [[[num_tokens] * 2] * num_tokens]
+
+
+async def test_a_worker_takes_the_next_run_while_the_loop_is_busy(
+    submit: Submit, graph: FakeGraph
+) -> None:
+    answers = [submit(1)]
+    await turn()
+    answers += [submit(2, num_tokens=4), submit(3, num_tokens=5)]
+    await turn()
+    graph.gate.set()
+    # Here the loop stands still.
+    assert all(graph.began.acquire(timeout=60.0) for _ in range(3))
+    assert not any(answer.done() for answer in answers)
+    assert graph.runs == [[1], [2], [3]]
+    assert await asyncio.gather(*answers) == [1.0, 2.0, 3.0]
+
+
+async def test_texts_submitted_together_stand_in_the_line_together(
+    batcher: Batcher, submit: Submit, graph: FakeGraph, clock: ManualClock
+) -> None:
+    first = submit(9)
+    await turn()
+    rows = [
+        Row(input_ids=np.full(4, n), token_type_ids=np.zeros(4, dtype=np.int64))
+        for n in range(6)
+    ]
+    future = asyncio.ensure_future(
+        batcher.submit(rows, fetches=LOGITS, deadline=clock.now + 1, arrived=clock.now)
+    )
+    await turn()
+    graph.gate.set()
+    assert [ran.outputs.logits[0, 0] for ran in await future] == list(range(6))
+    assert await first == 9.0
+    assert graph.runs == [[9], [0, 1, 2, 3], [4, 5]]

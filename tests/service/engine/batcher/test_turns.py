@@ -16,7 +16,7 @@ async def test_work_left_is_estimated_from_past_runs(
     clock: ManualClock,
 ) -> None:
     slow = submit(1)
-    await turn()
+    await graph.begin()
     clock.advance(8.0)
     graph.gate.set()
     await slow
