@@ -15,6 +15,7 @@ from diffmask_service.errors import (
     InvalidInput,
     NotReadyError,
     OverloadedError,
+    PermissionDenied,
     ServerError,
 )
 from tests.support.replies import is_same, reply
@@ -93,6 +94,15 @@ def test_a_stream_that_fails_raises(stub: Stub, collect: Collect) -> None:
     stub.status = grpc.StatusCode.UNAVAILABLE
     with pytest.raises(NotReadyError, match="the reason"):
         collect(stub, ["a"])
+
+
+@both
+def test_a_stream_refused_while_it_sends_says_why(stub: Stub, collect: Collect) -> None:
+    # gRPC's client for event loops itself reports the failed sending nearly always.
+    stub.status = grpc.StatusCode.PERMISSION_DENIED
+    for _ in range(10):
+        with pytest.raises(PermissionDenied, match="the reason"):
+            collect(stub, itertools.repeat("a"))
 
 
 @both
