@@ -28,9 +28,6 @@ from benchmarks.fuzzing.frames import (
 )
 from benchmarks.fuzzing.mutations import mutate
 
-# Paths that are not UTF-8 are left out: one of them ends the accept loop of gRPC's
-# asyncio server, whatever the service does (`diffmask_service.transport.grpc.accepting`
-# makes that a clean end, and has a test of it).
 _PATHS = (
     "",
     "/",
@@ -45,6 +42,7 @@ _PATHS = (
     "/a/b/c/d",
     "/" + "x" * 4000,
     "/nul/\x00",
+    "/not UTF-8/\xff",
 )
 _EXTRA: Sequence[Header] = (
     ("grpc-timeout", "99999999999H"),

@@ -16,6 +16,7 @@ from diffmask_service.errors import (
     InvalidInput,
     NotReadyError,
     OverloadedError,
+    PermissionDenied,
     ServerError,
 )
 from diffmask_service.wire.pb import explain_pb2 as pb
@@ -114,6 +115,15 @@ def test_a_stream_that_fails_raises(stub: Stub, collect: Collect) -> None:
     stub.status = grpc.StatusCode.UNAVAILABLE
     with pytest.raises(NotReadyError, match="the reason"):
         collect(stub, ["a"])
+
+
+@both
+def test_a_stream_refused_while_it_sends_says_why(stub: Stub, collect: Collect) -> None:
+    # gRPC's client for event loops itself reports the failed sending nearly always.
+    stub.status = grpc.StatusCode.PERMISSION_DENIED
+    for _ in range(10):
+        with pytest.raises(PermissionDenied, match="the reason"):
+            collect(stub, itertools.repeat("a"))
 
 
 @both

@@ -153,6 +153,22 @@ def test_the_effective_settings_are_shown_one_a_line() -> None:
     assert "grpc_port = 8081" in lines
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [
+        ("", ""),
+        ("http://collector:4317", "http://collector:4317"),
+        ("https://[::1]:4318/v1/traces", "https://[::1]:4318/v1/traces"),
+        ("http://me:hunter2@collector:4317", "********"),
+        ("http://me:hunter/2@collector:4317", "********"),
+        ("https://collector/v1/traces?key=hunter2", "********"),
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(endpoint: str, shown: str) -> None:
+    lines = format_config(ServiceConfig(trace_endpoint=endpoint)).splitlines()
+    assert f"trace_endpoint = {shown}" in lines
+
+
 def test_no_workers_means_one_per_core() -> None:
     assert ServiceConfig().engine_limits.workers == count_cores()
     assert ServiceConfig(workers=3).engine_limits.workers == 3

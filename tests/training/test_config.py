@@ -1,4 +1,6 @@
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +75,22 @@ def test_recipe_that_is_not_toml_is_named(tmp_path: Path) -> None:
 def test_default_graph_must_be_written() -> None:
     with pytest.raises(ConfigError, match="default_graph w8 is not among"):
         ExportConfig(default_graph="w8")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"id": "my model"}, "id must be up to 64 letters"),
+        ({"id": "../elsewhere"}, "id must be up to 64 letters"),
+        ({"version": 0}, "version must be from 1"),
+        ({"max_answer_tokens": 0}, "max_answer_tokens must be from 1"),
+    ],
+)
+def test_what_no_manifest_can_say_is_refused_before_the_export(
+    settings: Mapping[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ExportConfig(**settings)
 
 
 def test_preset_goes_before_the_defaults_and_behind_every_table() -> None:

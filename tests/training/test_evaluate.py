@@ -9,6 +9,8 @@ import pytest
 from diffmask_training.checkpoint import FitRecord, FittedProbe, save_probe
 from diffmask_training.classifier import Classifier
 from diffmask_training.cli import main
+from diffmask_training.commands import _texts_to_refine
+from diffmask_training.config import RefineConfig
 from tests.support.probes import random_probes
 from tests.support.trained import scattered_records
 
@@ -134,6 +136,14 @@ def test_refined_texts_are_printed_and_written(
     printed = capsys.readouterr().out
     assert "2 of 2 texts refined" in printed
     assert "amortisation gap" in printed
+
+
+def test_words_to_refine_are_read_as_the_task_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "words.jsonl"
+    file.write_text('{"text": ["a", "dull", "plot"]}\n')
+    config = RefineConfig(file=file)
+    (record,) = _texts_to_refine(config, (), task="token_classification")
+    assert record.text == "a dull plot"
 
 
 def test_texts_that_the_probe_explains_well_are_left_alone(

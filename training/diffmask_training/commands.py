@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from diffmask_service.bundle import read_bundle
+from diffmask_service.bundle import TaskName, read_bundle
 from diffmask_training.amortisation import refine_text
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import load_classifier
@@ -145,8 +145,8 @@ def _print_masks(
 def run_refine(config: RefineConfig) -> int:
     """Refine texts and print their masks beside the probe's."""
     classifier = load_classifier(config.checkpoint)
-    records = _texts_to_refine(config, classifier.labels)
     task = classifier.encoder.task
+    records = _texts_to_refine(config, classifier.labels, task=task.name)
     encodings = encode(records, classifier.tokenizer, config.max_tokens, task=task)
     fitted = load_probe(config.probes, config.kind, classifier=classifier)
     settings = config.refinement(float(fitted.record.config["margin"]))
@@ -246,13 +246,15 @@ def _summary(figures: Figures) -> str:
     return text + "\n"
 
 
-def _texts_to_refine(config: RefineConfig, labels: Sequence[str]) -> list[Record]:
+def _texts_to_refine(
+    config: RefineConfig, labels: Sequence[str], *, task: TaskName
+) -> list[Record]:
     records = [Record(text=text) for text in config.text]
     if config.file is not None:
         columns = Columns(
             text=config.text_column, text_pair=config.pair_column, label=""
         )
-        read = read_records(config.file, labels=labels, columns=columns)
+        read = read_records(config.file, labels=labels, columns=columns, task=task)
         records += read[: config.max_texts or len(read)]
     if not all(record.text.strip() for record in records) or not records:
         raise DataError(

@@ -48,7 +48,8 @@ def open_rows(path: Path, needed: Sequence[str]) -> Sequence[Row]:
     if missing:
         raise DataError(
             f"{path}: no column {missing[0]!r} among {table.column_names}; name the"
-            " right one with --text-column, --pair-column or --label-column"
+            " right one with --text-column, --pair-column or --label-column, which is"
+            " '' for texts without labels"
         )
     if len(table) == 0:
         raise DataError(f"{path}: holds no records")

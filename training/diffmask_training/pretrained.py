@@ -105,12 +105,14 @@ def read_model(
     return model  # type: ignore[no-any-return]
 
 
-def read_tokenizer(directory: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+def read_tokenizer(
+    directory: Path, model: PreTrainedModel | None = None
+) -> PreTrainedTokenizerBase:
     """Read a model's tokenizer, a fast one that masks and pads.
 
     Args:
         directory: Of the model.
-        model: The model.
+        model: The model; None where it is not at hand to be compared with.
 
     Raises:
         CheckpointError: It is missing or malformed, has no mask or padding token, or
@@ -137,6 +139,20 @@ def read_tokenizer(directory: Path, model: PreTrainedModel) -> PreTrainedTokeniz
         raise CheckpointError(
             f"{directory}: the tokenizer has no mask or padding token"
         )
+    if model is not None:
+        _refuse_unknown(directory, tokenizer, model)
+    return tokenizer
+
+
+def weights_digest(directory: Path) -> str:
+    """Return a short name of a model's weights: the start of their sha256."""
+    with (directory / "model.safetensors").open("rb") as stream:
+        return f"sha256 {hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+
+
+def _refuse_unknown(
+    directory: Path, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+) -> None:
     embeddings: Any = model.get_input_embeddings()
     num_embeddings = embeddings.weight.shape[0]
     # Models pad their embeddings, so they may hold more than the tokenizer knows.
@@ -147,13 +163,6 @@ def read_tokenizer(directory: Path, model: PreTrainedModel) -> PreTrainedTokeniz
             f" {highest}, the model has embeddings for {num_embeddings}; put the"
             " model's own tokenizer beside it, or resize its embeddings"
         )
-    return tokenizer
-
-
-def weights_digest(directory: Path) -> str:
-    """Return a short name of a model's weights: the start of their sha256."""
-    with (directory / "model.safetensors").open("rb") as stream:
-        return f"sha256 {hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
 
 
 def _refuse_gaps(

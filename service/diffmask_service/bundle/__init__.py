@@ -15,6 +15,8 @@ from diffmask_service.bundle.archive import (
 )
 from diffmask_service.bundle.graph import check_graph, cut_graph, prediction_outputs
 from diffmask_service.bundle.manifest import (
+    NAME_PATTERN,
+    VERSION_PATTERN,
     GateDefinition,
     Graph,
     GraphFidelity,
@@ -47,7 +49,9 @@ from diffmask_service.core.spans import NO_ANSWER_TOKEN, find_answer
 
 __all__ = [
     "MAX_HISTOGRAM_LABELS",
+    "NAME_PATTERN",
     "NO_ANSWER_TOKEN",
+    "VERSION_PATTERN",
     "Bundle",
     "Facts",
     "FitVerdict",

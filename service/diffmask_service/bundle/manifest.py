@@ -41,8 +41,12 @@ _NUM_LABELS_BY_TASK: Mapping[TaskName, tuple[int, float]] = {
     "question_answering": (0, 0),
 }
 
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
-_FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+# Of a model; safe as the name of a folder, too.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+VERSION_PATTERN = r"^[1-9][0-9]{0,8}\Z"
+_Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+_FileName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+_Version = Annotated[str, msgspec.Meta(pattern=VERSION_PATTERN)]
 # What a caller is shown, or asks for.
 _Label = Annotated[str, msgspec.Meta(max_length=1024)]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -217,7 +221,7 @@ class Manifest:
     """
 
     id: _Name
-    version: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")]
+    version: _Version
     task: TaskName = "text_classification"
     labels: Annotated[tuple[_Label, ...], msgspec.Meta(max_length=65_536)]
     max_tokens: Annotated[int, msgspec.Meta(ge=3, le=65_536)]

@@ -3,10 +3,16 @@
 import argparse
 import asyncio
 import os
+from collections.abc import Mapping
 
 from diffmask_service.app import Addresses, serve
 from diffmask_service.cli.output import say
-from diffmask_service.config import add_flags, format_config, read_config
+from diffmask_service.config import (
+    add_flags,
+    format_config,
+    read_config,
+    wrong_settings,
+)
 from diffmask_service.telemetry import configure_logging
 
 
@@ -18,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " --queue-tokens is DIFFMASK_QUEUE_TOKENS; a flag beats a variable. Defaults"
         " stand in brackets."
     )
+    parser.add_argument(
+        "directory",
+        metavar="BUNDLE",
+        nargs="?",
+        help="The same as --bundle BUNDLE.",
+    )
     add_flags(parser)
     parser.add_argument(
         "--print-config",
@@ -28,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve, or print the settings."""
-    config = read_config(vars(arguments), os.environ)
+    config = read_config(_flags(arguments), os.environ)
     if arguments.print_config:
         say(format_config(config))
         return 0
@@ -37,6 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     asyncio.run(serve(config, on_ready=_announce))
     return 0
+
+
+def _flags(arguments: argparse.Namespace) -> Mapping[str, object]:
+    flags = vars(arguments)
+    if arguments.directory is None:
+        return flags
+    if "bundle" in flags:
+        raise wrong_settings(["BUNDLE: and --bundle are both given; give one of them"])
+    return {**flags, "bundle": arguments.directory}
 
 
 def _announce(addresses: Addresses) -> None:

@@ -17,7 +17,7 @@ from diffmask_service.client.calls import (
     list_models,
 )
 from diffmask_service.client.channel import bearer, channel_options, translate
-from diffmask_service.client.streams import PATH, Exchange, parse_bytes
+from diffmask_service.client.streams import PATH, Ending, Exchange, parse_bytes
 from diffmask_service.core.values import Explanation, ModelDescription, Reply, TextInput
 from diffmask_service.errors import DiffMaskError
 
@@ -95,6 +95,7 @@ class AsyncClient:
             self._channel.stream_stream(PATH, None, parse_bytes)
         )
         call = method(exchange.write_async(batches), metadata=self._metadata)
+        ending = Ending(call)
         try:
             async for message in call:
                 answer = exchange.read(message)
@@ -102,7 +103,7 @@ class AsyncClient:
                 yield answer
             exchange.finish()
         except grpc.RpcError as error:
-            raise exchange.translate(error) from error
+            raise exchange.translate(await ending.error(error)) from error
         finally:
             call.cancel()
 

@@ -1,11 +1,12 @@
 """What goes into a stream of requests and how what comes back is read."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
+import grpc.aio
 
 from diffmask_service.client.calls import ExplainKeywords, Inputs, explain_call
 from diffmask_service.client.channel import error_of, translate
@@ -21,8 +22,10 @@ from diffmask_service.wire.pb import explain_pb2 as pb
 PATH = "/diffmask.v1.Explainer/ExplainStream"
 parse_bytes = pb.ExplainStreamResponse.FromString
 # Many times the window that a server has unless told otherwise, and few enough that
-# sending hardly ever waits: see `Exchange.translate`.
+# sending hardly ever waits: see `Ending`.
 MAX_UNANSWERED = 256
+# A status that follows a failed sending is on this machine already.
+_STATUS_SECONDS = 5.0
 _STATUS_BY_NUMBER = {status.value[0]: status for status in grpc.StatusCode}
 _Value = TypeVar("_Value")
 
@@ -122,10 +125,7 @@ class Exchange:
 
     def translate(self, error: grpc.RpcError) -> DiffMaskError:
         """Return the error that a failed stream stands for."""
-        # When a stream ends while a request is being sent, gRPC's client for event
-        # loops reports that, and not how the stream ended.
-        details = getattr(error, "debug_error_string", str)()
-        if "SendMessageOperation" in str(details):
+        if _is_of_sending(error):
             return NotReadyError(
                 f"{self.target} ended the stream after {self.num_answered} replies,"
                 " while a request was being sent"
@@ -141,3 +141,65 @@ class Exchange:
         raw = stream_request_to_proto(request).SerializeToString()
         self.num_sent += 1
         return raw
+
+
+class Ending:
+    """How a stream of gRPC's client for event loops ended.
+
+    When the server ends a stream while a request is being sent, that client reports the
+    failed sending, and what the server said only before it or a moment after it: as a
+    second status of the same call, of which it tells by the same callback.
+
+    Args:
+        call: The stream; nothing was read from it yet.
+    """
+
+    def __init__(self, call: grpc.aio.Call) -> None:
+        self._said: grpc.RpcError | None = None
+        self._is_said = asyncio.Event()
+        call.add_done_callback(self._note)
+
+    async def error(self, reported: grpc.RpcError) -> grpc.RpcError:
+        """Return what the server said; what was reported if it said nothing.
+
+        Args:
+            reported: What reading from the stream raised.
+        """
+        if _is_of_sending(reported):
+            try:
+                async with asyncio.timeout(_STATUS_SECONDS):
+                    await self._is_said.wait()
+            except TimeoutError:
+                pass
+        return self._said or reported
+
+    def _note(self, call: Any) -> None:
+        status = _value_of(_status(call))
+        if not _is_of_sending(status) and status.code() is not grpc.StatusCode.OK:
+            self._said = status
+            self._is_said.set()
+
+
+async def _status(call: grpc.aio.Call) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(
+        await call.code(),
+        await call.initial_metadata(),
+        await call.trailing_metadata(),
+        details=await call.details(),
+        debug_error_string=await call.debug_error_string(),  # type: ignore[attr-defined]
+    )
+
+
+def _value_of(work: Coroutine[Any, Any, _Value]) -> _Value:
+    # At once, and not in a task: a later status would take the place of this one.
+    try:
+        work.send(None)
+    except StopIteration as done:
+        value: _Value = done.value
+        return value
+    raise AssertionError("a call that has a status need not be waited for")
+
+
+def _is_of_sending(error: grpc.RpcError) -> bool:
+    details = getattr(error, "debug_error_string", str)()
+    return "SendMessageOperation" in str(details)

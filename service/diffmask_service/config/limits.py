@@ -10,8 +10,9 @@ class LimitsConfig:
     """Bounds on runs, requests, connections and streams."""
 
     workers: int = setting(
-        "Runs of the model at the same time on a CPU, one core each; 0 for one per"
-        " core. More than the cores slows every request.",
+        "Runs of a model at the same time on a CPU, one core each; 0 for one per core."
+        " Each model and version has so many of its own: several that are busy at once"
+        " share the cores, and more runs than cores slow every request.",
         default=0,
         at_least=0,
         at_most=1024,

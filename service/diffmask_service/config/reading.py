@@ -1,6 +1,7 @@
 """Settings out of flags and variables, checked, and shown again."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
@@ -10,6 +11,8 @@ from diffmask_service.config.service import ServiceConfig
 from diffmask_service.errors import StartError
 
 _PREFIX = "DIFFMASK_"
+# Neither a login, nor a query that may hold a key.
+_BARE_URL = re.compile(r"(\w+://)?[\w.:\[\]-]+(/[\w./-]*)?")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -88,9 +91,13 @@ def format_config(config: ServiceConfig) -> str:
     lines = []
     for setting in fields(config):
         value = getattr(config, setting.name)
-        shown = "********" if setting.metadata["is_secret"] and value else value
+        shown = _masked(value) if setting.metadata["is_secret"] else value
         lines.append(f"{setting.name} = {shown}")
     return "\n".join(lines)
+
+
+def _masked(value: str) -> str:
+    return value if not value or _BARE_URL.fullmatch(value) else "********"
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:

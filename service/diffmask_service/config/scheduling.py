@@ -10,7 +10,8 @@ class SchedulingConfig:
     """The queue, deadlines, refusals and levels of priority."""
 
     queue_tokens: int = setting(
-        "Most tokens admitted and not yet answered. A longer queue refuses fewer"
+        "Most tokens admitted and not yet answered, for each model and version apart,"
+        " so that one in demand takes no other's room. A longer queue refuses fewer"
         " requests and makes them wait longer.",
         default=65_536,
         at_least=1,

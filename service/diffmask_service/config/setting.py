@@ -22,7 +22,8 @@ def setting(
         at_least: Smallest number that is taken; None for no bounds.
         at_most: Largest number that is taken.
         choices: The words that are taken; none for any.
-        is_secret: Whether its value is masked where settings are shown.
+        is_secret: Whether it may hold a secret: where settings are shown, it is masked
+            unless it is a bare URL of scheme, host, port and path.
     """
     metadata = {
         "meaning": meaning,

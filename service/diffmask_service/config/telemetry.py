@@ -35,6 +35,7 @@ class TelemetryConfig:
         "URL of an OpenTelemetry collector for spans, such as http://collector:4317;"
         " empty sends none. Needs the extra tracing.",
         default="",
+        is_secret=True,
     )
     trace_protocol: str = setting(
         "How to speak to the collector; with http the URL holds the whole path, such as"

@@ -181,7 +181,9 @@ class TagsDecoder:
 
     def divergence(self, full: Reading, masked: Reading) -> float:
         """Return the mean over words of the categorical divergence, nats."""
-        return float(_categorical(_of_words(full), _of_words(masked)).mean())
+        distances = _categorical(_of_words(full), _of_words(masked))
+        # A text may hold nothing but blanks, which are no words.
+        return float(distances.mean()) if len(distances) else 0.0
 
     def agrees(self, full: Reading, masked: Reading) -> bool:
         """Return whether every word keeps its label."""

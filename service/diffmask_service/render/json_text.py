@@ -31,7 +31,7 @@ same float32; text is ASCII with escapes, so that any pipe carries it unharmed.
       "words": [{"text", "start", "end", "label", "label_index",
                  "probabilities": [float]}]
     } or {                             an answer in text_pair
-      "text", "start", "end", "probability"
+      "text", "start", "end", "probability", "no_answer": bool
     },
     "num_tokens": int,
     "is_truncated": bool,

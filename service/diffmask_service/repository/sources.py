@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from diffmask_service.bundle import (
+    NAME_PATTERN,
+    VERSION_PATTERN,
     Bundle,
     Facts,
     PlainFolder,
@@ -22,10 +24,10 @@ from diffmask_service.bundle import (
 from diffmask_service.errors import BundleError, FolderError, ManifestError
 
 _LOG = logging.getLogger(__name__)
-# As the manifest allows them. Whatever else lies in the folder is passed over, such as
-# a version on its way under a name that begins with a dot.
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+# Whatever else lies in the folder is passed over, such as a version on its way under a
+# name that begins with a dot.
+_MODEL = re.compile(NAME_PATTERN)
+_VERSION = re.compile(VERSION_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,17 @@ def test_serve_names_every_wrong_setting(capsys: pytest.CaptureFixture[str]) -> 
     assert "--grpc-port" in message
 
 
+def test_serve_takes_the_bundle_as_other_commands_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["serve", "bundles/x", "--print-config"]) == 0
+    assert capsys.readouterr().out.startswith("bundle = bundles/x\n")
+    assert main(["serve", "bundles/x", "--bundle", "y", "--print-config"]) == 2
+    assert "BUNDLE: and --bundle are both given" in capsys.readouterr().err
+    assert main(["serve", "bundles/x", "--repository", "models"]) == 2
+    assert "--repository are both given" in capsys.readouterr().err
+
+
 def test_serve_announces_itself_answers_and_stops(
     tiny_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

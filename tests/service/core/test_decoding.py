@@ -122,6 +122,13 @@ def test_a_word_has_the_label_of_its_first_token() -> None:
     assert prediction.probabilities[1].tolist() == pytest.approx([sure, 1 - sure])
 
 
+def test_a_text_without_a_word_stays_the_same_under_every_mask() -> None:
+    blank = read(np.zeros((3, 2)), TextInput(text=" "), tokenized((("",),)))
+    assert TAGS.decode(blank).labels == ()
+    assert TAGS.divergence(blank, blank) == 0.0
+    assert TAGS.agrees(blank, blank)
+
+
 def test_divergence_of_words_is_the_mean_over_their_first_tokens() -> None:
     full = read([[0, 0], [0, math.log(3)], [7, 7], [0, 0], [0, 0]])
     masked = read([[9, 0], [0, 0], [0, 9], [0, 0], [0, 9]])

@@ -105,6 +105,18 @@ def test_text_that_is_no_unicode_is_not_written() -> None:
         request_to_proto(call)
 
 
+@pytest.mark.parametrize("place", [-1, 2**32])
+def test_a_place_that_no_token_has_is_not_written(place: int) -> None:
+    call = ExplainCall(
+        model="",
+        version="",
+        inputs=(TextInput(text="a", masked_tokens=(1, place)),),
+        options=ExplainOptions(),
+    )
+    with pytest.raises(InvalidInput, match=r"inputs\.masked_tokens"):
+        request_to_proto(call)
+
+
 def test_gates_travel_row_major_as_little_endian_float32() -> None:
     message = reply_to_proto(reply())
     gates = message.explanations[0].input_gates

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 
 from diffmask_training.batches import Encoding
-from diffmask_training.export.describe import describe_gates
+from diffmask_training.export.describe import _without_paths, describe_gates
 from diffmask_training.runtime import GraphOutputs
 from diffmask_training.tasks.spans import QuestionAnswering
 from diffmask_training.tasks.texts import TextClassification
@@ -31,6 +33,23 @@ def texts() -> list[Encoding]:
         Encoding(input_ids=(1,) * len(gates[0]), token_type_ids=(0,) * len(gates[0]))
         for gates in GATES
     ]
+
+
+def test_no_path_of_this_machine_is_told() -> None:
+    settings = {
+        "data": "/home/me",
+        "train": Path("/home/me/texts.csv"),
+        "validation": "../more.csv",  # as a record of a fit has it
+        "test": None,
+        "probes": Path("/home/me/probes"),
+        "seed": 3,
+    }
+    assert _without_paths(settings) == {
+        "train": "texts.csv",
+        "validation": "more.csv",
+        "test": None,
+        "seed": 3,
+    }
 
 
 def test_texts_are_counted_by_label_beside_the_means_of_tokens() -> None:

@@ -96,3 +96,12 @@ def test_file_that_was_changed_meanwhile_is_named(tmp_path: Path) -> None:
         stream.write(b"?")
     with pytest.raises(DataError, match=r"a\.jsonl, line 1: not valid JSON"):
         asked[0]
+
+
+def test_a_long_text_is_read_and_an_unclosed_quote_is_named(tmp_path: Path) -> None:
+    text = "word " * 40_000
+    path = _written(tmp_path / "long.csv", f"text,label\n{text},1\n")
+    assert _read(path, max_held_bytes=10**6)[0].text == text
+    path = _written(tmp_path / "open.csv", 'text,label\n"' + "word " * 300_000)
+    with pytest.raises(DataError, match=r"open\.csv.*a quote that is not closed"):
+        _read(path, max_held_bytes=10**7)

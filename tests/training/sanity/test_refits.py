@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from diffmask_training.cli import main
-from tests.support.checkpoint import write_checkpoint
+from diffmask_training.config import ShortcutConfig
+from diffmask_training.errors import CheckpointError
+from diffmask_training.fit import SILENT
+from diffmask_training.sanity.refits import recover_shortcuts
+from tests.support.checkpoint import write_checkpoint, write_texts
 
 FILLERS = ("the", "a", "film", "plot", "is", "was", "it")
 FIT = (
@@ -74,3 +78,11 @@ def test_planted_shortcut_is_found_and_lost_when_layers_are_spoilt(run: Path) ->
     assert (head["depth"], everything["depth"]) == (0, 3)
     correlation = everything["rank_correlation"]
     assert correlation is None or correlation["score"]["mean"] < 0.5
+
+
+def test_a_base_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    write_texts(tmp_path / "texts.jsonl", num_texts=20)
+    (tmp_path / "config.json").write_text("{}")
+    config = ShortcutConfig(base=tmp_path, data=tmp_path, train=Path("texts.jsonl"))
+    with pytest.raises(CheckpointError, match="no tokenizer beside the model"):
+        recover_shortcuts(config, SILENT)

@@ -1,10 +1,11 @@
 """Settings of every command but the fit, and those that commands share."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from diffmask_service.bundle import TaskName
+from diffmask_service.bundle import NAME_PATTERN, VERSION_PATTERN, TaskName
 from diffmask_training.config.checks import refuse
 from diffmask_training.errors import ConfigError
 from diffmask_training.records import MAX_HELD_BYTES, Columns
@@ -163,7 +164,25 @@ class ExportConfig(DataConfig):
     force: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a default graph that is not written, and what does nothing."""
+        """Refuse what the manifest would, before the work, and what does nothing."""
+        refuse(
+            self,
+            (
+                "id",
+                "up to 64 letters, digits and `._-`, a letter or digit first",
+                re.match(NAME_PATTERN, self.id) is not None,
+            ),
+            (
+                "version",
+                "from 1 to 999999999",
+                re.match(VERSION_PATTERN, str(self.version)) is not None,
+            ),
+            (
+                "max_answer_tokens",
+                "from 1 to 65536",
+                1 <= self.max_answer_tokens <= 65_536,
+            ),
+        )
         if self.reuse and self.triton is None:
             raise ConfigError(
                 "reuse makes no bundle, so that there is nothing to do; name a"

@@ -42,14 +42,14 @@ class Interval:
 
     Attributes:
         mean: Of the runs.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
+        low: Lower end of the 95 % interval; None for a single run.
+        high: Upper end, likewise.
         num_runs: Runs.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     num_runs: int
 
 
@@ -136,17 +136,21 @@ def run_units(
 def interval(values: Sequence[float]) -> Interval:
     """Return the mean of independent runs and its 95 % interval by Student's t.
 
+    A single run tells nothing of its spread, and has no interval.
+
     Raises:
-        DataError: There are fewer than two, or one is not finite.
+        DataError: There is none, or one is not finite.
     """
     array = np.asarray(values, dtype=np.float64)
-    if len(array) < 2 or not np.isfinite(array).all():
-        raise DataError(f"an interval needs two finite figures or more, not {values}")
-    mean = float(array.mean())
+    if not len(array) or not np.isfinite(array).all():
+        raise DataError(f"a mean needs one finite figure or more, not {values}")
+    mean, num_runs = float(array.mean()), len(array)
+    if num_runs == 1:
+        return Interval(mean=mean, low=None, high=None, num_runs=num_runs)
     half = float(
-        stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array))
+        stats.t.ppf(0.975, num_runs - 1) * array.std(ddof=1) / math.sqrt(num_runs)
     )
-    return Interval(mean=mean, low=mean - half, high=mean + half, num_runs=len(array))
+    return Interval(mean=mean, low=mean - half, high=mean + half, num_runs=num_runs)
 
 
 def digests(paths: Iterable[Path]) -> list[str]:

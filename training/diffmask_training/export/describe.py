@@ -35,7 +35,9 @@ from diffmask_training.tasks import Task
 
 KINDS: tuple[ProbeKind, ...] = ("input", "hidden")
 _PACKAGES = ("diffmask-service", "torch", "transformers", "onnxscript", "onnxruntime")
-# Paths of the machine that made a bundle are nobody's business.
+# Paths of the machine that made a bundle are nobody's business: every caller of a
+# server may read them. Of data files their names are told.
+_FILES = frozenset({"train", "validation", "test"})
 _PATHS = frozenset(
     {"data", "base", "checkpoint", "probes", "bundle", "triton", "resume"}
 )
@@ -216,7 +218,7 @@ def _finetuning(checkpoint: Path) -> dict[str, Any]:
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: str(value) if isinstance(value, Path) else value
+        key: Path(value).name if key in _FILES and value is not None else value
         for key, value in settings.items()
         if key not in _PATHS
     }

@@ -17,6 +17,10 @@ from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.records.content import Content, Lines
 from diffmask_training.records.values import Columns, Record
 
+# The library's own limit is shorter than many a context. An unclosed quote would read
+# the rest of a file into one cell.
+_MAX_CELL_CHARACTERS = 2**20
+
 
 class ReadRow(Protocol):
     """What makes a record of a row, given its place for error messages."""
@@ -111,7 +115,7 @@ class RowFile:
                     )
                 yield row
         except csv.Error as error:
-            raise DataError(f"{self._where(lines)}: {error}") from error
+            raise _unreadable(self._where(lines), error) from error
 
     def _json(self, lines: Lines) -> Iterator[_Row]:
         for line in lines:
@@ -146,15 +150,17 @@ def delimited_file(
         DataError: The header lacks a column.
     """
     lines = Lines(content, path)
+    csv.field_size_limit(_MAX_CELL_CHARACTERS)
     try:
         header = next(csv.reader(lines, delimiter=delimiter, strict=True), [])
     except csv.Error as error:
-        raise DataError(f"{path}, line {lines.number}: {error}") from error
+        raise _unreadable(f"{path}, line {lines.number}", error) from error
     missing = [column for column in columns.needed if column not in header]
     if missing:
         raise DataError(
             f"{path}, line 1: no column {missing[0]!r} among {header}; name the right"
-            " one with --text-column, --pair-column or --label-column"
+            " one with --text-column, --pair-column or --label-column, which is '' for"
+            " texts without labels"
         )
     return RowFile(
         path=path,
@@ -163,4 +169,11 @@ def delimited_file(
         fields=tuple(header),
         start=lines.position,
         start_line=lines.number,
+    )
+
+
+def _unreadable(where: str, error: csv.Error) -> DataError:
+    return DataError(
+        f"{where}: {error}; a quote that is not closed is the usual cause, or a text of"
+        f" over {_MAX_CELL_CHARACTERS} characters, which .jsonl can hold"
     )

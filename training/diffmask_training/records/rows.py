@@ -1,5 +1,6 @@
 """One row of a file to a record, by task; what is wrong is named with its place."""
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +72,7 @@ def _of_words(
     tags = _several(row.get(columns.label), columns.label, where, separator=None)
     if len(tags) != len(words):
         raise DataError(f"{where}: {len(words)} words and {len(tags)} tags")
-    starts = [sum(len(word) + 1 for word in words[:i]) for i in range(len(words))]
+    starts = itertools.accumulate((len(word) + 1 for word in words[:-1]), initial=0)
     return Record(
         text=text,
         label=tuple(

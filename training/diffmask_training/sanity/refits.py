@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from diffmask_training.checkpoint import load_probe
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import (
@@ -22,6 +20,7 @@ from diffmask_training.errors import CheckpointError, ConfigError
 from diffmask_training.explained import ExplainedText, explain_texts
 from diffmask_training.finetune import finetune
 from diffmask_training.fit import Watcher, fit
+from diffmask_training.pretrained import read_tokenizer
 from diffmask_training.probes import Probe
 from diffmask_training.records import Record
 from diffmask_training.sanity.randomisation import (
@@ -94,7 +93,7 @@ def recover_shortcuts(
         One entry for each kind of shortcut.
 
     Raises:
-        CheckpointError: There is no pretrained model.
+        CheckpointError: There is no pretrained model, or no tokenizer beside it.
         DataError: A data file is missing or malformed, or has no room for a shortcut.
         ConfigError: There are not two labels.
     """
@@ -106,7 +105,7 @@ def recover_shortcuts(
         )
     splits = read_splits(config, config.labels)
     records = (*splits.train, *splits.validation, *splits.test)
-    tokenizer = AutoTokenizer.from_pretrained(config.base)
+    tokenizer = read_tokenizer(config.base)
     words = choose_words(tokenizer, records, seed=config.seed)
     return tuple(
         _recovered(config, splits, Shortcut(kind=kind, words=words), watcher)

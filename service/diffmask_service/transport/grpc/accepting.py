@@ -1,15 +1,23 @@
-"""Start a gRPC server, and end the process should it go deaf.
+"""Start a gRPC server whose accept loop no caller can end.
 
 gRPC's asyncio server decodes the path of a call as strict UTF-8 in the loop that
-accepts calls (grpcio 1.85.1, `_server_main_loop`). One call with another path, from
-anybody who reaches the port, before any interceptor, ends that loop: the process lives
-on, its liveness unasked, and refuses every connection. To listen anew in the same
-process was tried: gRPC frees what its core still uses, and a segmentation fault
-follows. So the process ends at once, and whoever supervises it starts it afresh. Only
-what stands in front, a proxy that checks paths or mutual TLS, keeps such calls out.
+accepts calls, where an error ends the loop (grpcio 1.85.1, `_server_main_loop`). One
+call with another path, from anybody who reaches the port, before any interceptor, would
+leave a process that lives and refuses every connection.
+
+The loop is compiled, and nothing of ours sees the path before it. But Python asks a
+handler what to do about bytes that cannot be decoded, also where the answer is nearly
+always to raise: the handler `strict`, which may be replaced. Ours raises as before,
+except in the tasks of the accept loops, where it puts U+FFFD. No method has that in its
+path, so the caller hears UNIMPLEMENTED.
+
+Should a Python or a gRPC to come not ask any more, the process ends at once: to listen
+anew in the same process was tried, and gRPC frees what its core still uses. Whoever
+supervises the process then starts it afresh.
 """
 
 import asyncio
+import codecs
 import logging
 import os
 
@@ -17,19 +25,37 @@ import grpc
 
 _LOG = logging.getLogger(__name__)
 _STATUS = 1
+_TASK = "diffmask-accept"
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 async def start(server: grpc.aio.Server) -> None:
-    """Let a server answer, and watch the loop in which it accepts calls.
+    """Let a server answer, and keep the loop in which it accepts calls alive.
 
     Args:
         server: One that holds its port.
     """
+    codecs.register_error("strict", _strict_but_for_paths)
     before = asyncio.all_tasks()
     await server.start()
     # gRPC does not say which of its tasks accepts calls; no other decodes anything.
     for task in asyncio.all_tasks() - before:
+        task.set_name(_TASK)
         task.add_done_callback(_look_at)
+
+
+def _strict_but_for_paths(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError) and _is_accepting():
+        return _REPLACEMENT, error.end
+    raise error
+
+
+def _is_accepting() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # a thread without an event loop
+        return False
+    return task is not None and task.get_name() == _TASK
 
 
 def _look_at(task: "asyncio.Task[object]") -> None:

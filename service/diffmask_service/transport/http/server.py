@@ -14,6 +14,9 @@ from diffmask_service.errors import StartError
 from diffmask_service.transport.tls import TlsFiles, http_context
 from diffmask_service.transport.tokens import TokenFile
 
+# A scrape needs one. Each has a thread, and nobody has shown a token yet.
+_MAX_CONNECTIONS = 64
+
 
 class _QuietHandler(WSGIRequestHandler):
     # A slow or silent client must not hold a thread for ever.
@@ -26,6 +29,25 @@ class _QuietHandler(WSGIRequestHandler):
 class _ThreadedServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     secure: Callable[[], ssl.SSLContext] | None = None
+    room: threading.BoundedSemaphore
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection on a thread; close it where there are too many."""
+        if not self.room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self.room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, and make room for another."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.room.release()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; its handshake waits for the thread that serves it."""
@@ -53,6 +75,7 @@ class MetricsServer:
         port: Port to listen on; 0 lets the system choose.
         tokens: Tokens to ask for; None shows the metrics to everybody.
         tls: Certificate; None for plain text.
+        max_connections: Most connections at a time, >= 1; further ones are closed.
 
     Attributes:
         port: Port that it listens on.
@@ -69,6 +92,7 @@ class MetricsServer:
         port: int,
         tokens: TokenFile | None = None,
         tls: TlsFiles | None = None,
+        max_connections: int = _MAX_CONNECTIONS,
     ) -> None:
         secure = None if tls is None else http_context(tls)
         try:
@@ -85,6 +109,7 @@ class MetricsServer:
                 " the port or choose another with --metrics-port"
             ) from error
         self._server.secure = secure
+        self._server.room = threading.BoundedSemaphore(max_connections)
         self.port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="diffmask-metrics", daemon=True

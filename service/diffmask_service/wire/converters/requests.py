@@ -79,9 +79,15 @@ def request_to_proto(call: ExplainCall) -> pb.ExplainRequest:
     """Write a request.
 
     Raises:
-        InvalidInput: A text cannot be encoded as UTF-8, or top_k is out of range.
+        InvalidInput: A text cannot be encoded as UTF-8, or top_k or the place of a
+            masked token is out of range.
     """
     options = call.options
+    places = (place for item in call.inputs for place in item.masked_tokens)
+    if any(not 0 <= place <= _MAX_UINT32 for place in places):
+        raise InvalidInput(
+            "inputs.masked_tokens: holds a place that no token has; count from 0"
+        )
     if options.top_k is not None and not 1 <= options.top_k <= _MAX_UINT32:
         raise InvalidInput(
             f"options.top_k: is {options.top_k}; give at least 1, or leave it out for"

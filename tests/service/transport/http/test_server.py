@@ -3,6 +3,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def test_nothing_else_is_shown(address: str) -> None:
         urllib.request.urlopen(f"{address}/etc/passwd")
     assert raised.value.code == 404
     raised.value.close()
+
+
+def test_a_crowd_is_turned_away_and_room_comes_back() -> None:
+    server = MetricsServer(
+        Telemetry().registry, host="127.0.0.1", port=0, max_connections=1
+    ).start()
+    address = ("127.0.0.1", server.port)
+    with socket.create_connection(address), socket.create_connection(address) as late:
+        late.settimeout(8)  # one that is let in may be silent for 10 seconds
+        assert late.recv(1) == b""
+    answers: list[int] = []
+    while 200 not in answers:
+        with suppress(urllib.error.URLError, ConnectionError):
+            answers.append(ask(f"http://127.0.0.1:{server.port}/metrics"))
+    server.stop()
 
 
 def has_ipv6() -> bool:

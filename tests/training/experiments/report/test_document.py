@@ -132,6 +132,20 @@ def test_pictures_are_the_same_every_time(directory: Path, report: str) -> None:
     assert (directory / "RESULTS.md").read_text(encoding="utf-8") == report
 
 
+def test_a_single_run_is_shown_without_an_interval(tmp_path: Path) -> None:
+    _write(tmp_path, "toy", [_toy(0.003)], num_items=10_000)
+    write_report(ReportSettings(to=tmp_path))
+    report = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "| DiffMask, ours | 0.0030 | 0.01 | ≤ 0.010 | met |" in report
+
+
+def test_an_unfinished_experiment_is_named(tmp_path: Path) -> None:
+    settings = {"labels": ["a", "b"], "states": ["word_embeddings"]}
+    _write(tmp_path, "sentiment-x", [], **settings)
+    with pytest.raises(DataError, match="'sentiment-x' is not finished: input-0"):
+        write_report(ReportSettings(to=tmp_path))
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="run an experiment first"):
         write_report(ReportSettings(to=tmp_path))

@@ -53,7 +53,7 @@ def interval_over_units(results: Results, path: str) -> Interval | None:
     """Return the mean of one figure over units; None where any is undefined.
 
     Raises:
-        DataError: A unit lacks it, or there are fewer than two units.
+        DataError: A unit lacks it, or there is no unit.
     """
     values = over_units(results, path)
     defined = [value for value in values if value is not None]
@@ -64,15 +64,16 @@ def mean_cell(found: Interval | None, *, digits: int, scale: float = 1.0) -> str
     """Return a mean with its interval; an undefined one, here always infinite, as ∞.
 
     Args:
-        found: The figure.
+        found: The figure; that of a single run stands alone.
         digits: Behind the point.
         scale: What it is multiplied by; 100 for per cent.
     """
     if found is None:
         return "∞"
-    mean, low, high = (
-        f"{scale * value:.{digits}f}" for value in (found.mean, found.low, found.high)
-    )
+    mean = f"{scale * found.mean:.{digits}f}"
+    if found.low is None or found.high is None:
+        return mean
+    low, high = (f"{scale * end:.{digits}f}" for end in (found.low, found.high))
     return f"{mean} [{low}, {high}]"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from diffmask_training.errors import DataError
 from diffmask_training.experiments.report.cells import (
     Target,
     mean_cell,
@@ -188,7 +189,17 @@ def draw_example(results: Results) -> Figure:
 
 
 def _units(results: Results, kind: str) -> list[dict[str, Any]]:
-    return [unit for unit in results.units.values() if unit.get("kind") == kind]
+    found = [unit for unit in results.units.values() if unit.get("kind") == kind]
+    if not found:
+        raise _unfinished(results, f"{kind}-0")
+    return found
+
+
+def _unfinished(results: Results, unit: str) -> DataError:
+    return DataError(
+        f"{results.experiment!r} is not finished: {unit} is missing; run the experiment"
+        " again, which goes on where it stopped"
+    )
 
 
 def _over(runs: Sequence[Mapping[str, Any]], name: str, field: str) -> float:
@@ -219,7 +230,10 @@ def _row(results: Results, kind: str, measure: str) -> list[str]:
 
 
 def _spread_row(results: Results, kind: str) -> list[str]:
-    unit = results.units[f"{kind}-stability"]
+    name = f"{kind}-stability"
+    if name not in results.units:
+        raise _unfinished(results, name)
+    unit = results.units[name]
     paper, target = _SPREADS[kind]
     spread = unit["seed_spread"]
     return [
