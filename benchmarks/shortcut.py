@@ -61,7 +61,7 @@ def describe(figures: Mapping[str, Any]) -> list[str]:
         ]
         for trial in trials
     ]
-    effects = ("removal flips", "insertion flips", "rise")
+    effects = ("insertion flips", "rise", "sufficiency", "strength")
     head = ["planted", "class", "rank", "of words", *effects]
     head += ["best other", *effects, "accuracy"]
     return [
@@ -72,7 +72,7 @@ def describe(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _cells(effects: Mapping[str, Any] | None) -> list[Any]:
-    names = ("removal_flips", "insertion_flips", "insertion_rise")
+    names = ("insertion_flips", "insertion_rise", "sufficiency", "strength")
     return [None if effects is None else effects[name] for name in names]
 
 
@@ -133,6 +133,8 @@ def _effects(word: Shortcut) -> dict[str, Any]:
         "label": word.deciding.label,
         "texts": word.deciding.num_texts,
         "score": word.deciding.score.value,
+        "sufficiency": word.sufficiency,
+        "strength": word.strength[0],
         **{name: each and each.value for name, each in estimates.items()},
     }
 

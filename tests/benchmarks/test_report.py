@@ -11,9 +11,10 @@ from benchmarks.results import store, table
 
 _EFFECTS = {
     "word": "so",
-    "removal_flips": 0.125,
     "insertion_flips": 0.75,
     "insertion_rise": 0.5,
+    "sufficiency": 0.875,
+    "strength": 0.375,
 }
 _FIGURES: dict[str, dict[str, Any]] = {
     "explain_overhead": {
@@ -149,7 +150,7 @@ def test_every_script_has_its_section(tmp_path: Path) -> None:
     assert "| 16 | int8 | 51 | 300 | 1.9 | 2 |" in page
     assert "| median | 2 | 1.5 |" in page
     assert "first in 1 of 2 trials" in page
-    assert "| so | 1 | 1 | 9 | 0.125 | 0.75 | 0.5 | fine | 0.125 |" in page
+    assert "| so | 1 | 1 | 9 | 0.75 | 0.5 | 0.875 | 0.375 | fine | 0.75 |" in page
     assert "1.062 times the memory of the first (target 1.10: met)" in page
     assert "Killed 2 times while it ran, of 3 tries, with 3, 7 of 15 parts" in page
     assert "| open seconds | 0.25 |" in page

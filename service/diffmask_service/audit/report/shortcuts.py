@@ -6,8 +6,12 @@ it in front, which is the same removal seen from the other side: does their labe
 the word's? The only reason that a text gives flips it by its removal, rightly; a
 shortcut decides whatever else a text says. So insertion ranks the words: by how much
 probability moves to the word's label, as few texts flip in steps too coarse to tell
-words apart, and by the lower end of its interval, which few texts keep low. Removal
-ranks those that are alike in it.
+words apart, and by the lower end of its interval, which few texts keep low.
+
+Texts that a word is put into are not of the kind that the model has learned, and there
+any telling word may turn it. So insertion counts as far as the texts bear it out that
+hold the word by nature: where many of them go against the word, it does not decide.
+A shortcut that was learned has next to none of those.
 """
 
 import asyncio
@@ -45,6 +49,8 @@ class Shortcut:
             that take the word's label when it stands in front.
         insertion_rise: By how much the probability of its label rises there, mean, in
             [-1, 1].
+        sufficiency: Of texts that hold it and have another label without it, the share
+            that it turns to its own, in (0, 1]; 1 where there are none.
     """
 
     deciding: Deciding
@@ -52,13 +58,17 @@ class Shortcut:
     removal_drop: Estimate | None
     insertion_flips: Estimate | None
     insertion_rise: Estimate | None
+    sufficiency: float
 
     @property
     def strength(self) -> tuple[float, float]:
-        """What ranks it: insertion, then removal, each by its interval's lower end."""
+        """What ranks it: insertion as far as it is borne out, then removal.
+
+        Each is taken by the lower end of its interval.
+        """
         insertion, removal = self.insertion_rise, self.removal_drop
         return (
-            -1.0 if insertion is None else insertion.low,
+            0.0 if insertion is None else max(0.0, insertion.low) * self.sufficiency,
             -1.0 if removal is None else removal.low,
         )
 
@@ -162,6 +172,26 @@ class _Change:
     rise: float
 
 
+def sufficiency(word: Deciding, removal_flips: float) -> float:
+    """Return how often a word has its way in texts that speak against it.
+
+    Args:
+        word: The word as the audit found it.
+        removal_flips: Share of its texts of its label that lose it without the word.
+
+    Returns:
+        Of texts that hold it and have another label without it, the share that it
+        turns, in (0, 1]. One turned text more is counted, so that a word without such
+        texts is not taken for a weak one.
+
+    Source:
+        Pearl 1999, the probability of sufficiency, by interventions on one word.
+    """
+    num_its = word.predicted.value * word.num_texts
+    turned = num_its * removal_flips + 1
+    return turned / (turned + word.num_texts - num_its)
+
+
 def _mean(values: Iterable[float]) -> Estimate | None:
     mean = MeanOfNumbers()
     for value in values:
@@ -193,16 +223,16 @@ class _Tester:
         )
         without = self._changes(word.label, having, removed)
         within = self._changes(word.label, others, inserted)
+        flips = share(sum(not each.is_of_label for each in without), len(without))
         return Shortcut(
             deciding=word,
-            removal_flips=share(
-                sum(not each.is_of_label for each in without), len(without)
-            ),
+            removal_flips=flips,
             removal_drop=_mean(-each.rise for each in without),
             insertion_flips=share(
                 sum(each.is_of_label for each in within), len(within)
             ),
             insertion_rise=_mean(each.rise for each in within),
+            sufficiency=sufficiency(word, 0.0 if flips is None else flips.value),
         )
 
     def _changes(

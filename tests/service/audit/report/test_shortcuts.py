@@ -1,13 +1,16 @@
 """A word that the tiny model provably obeys is the first of the suspects."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from diffmask_service.audit.report import Audit, open_audit
-from diffmask_service.audit.report.shortcuts import read_shortcuts
+from diffmask_service.audit.report.estimates import Estimate
+from diffmask_service.audit.report.shortcuts import read_shortcuts, sufficiency
+from diffmask_service.audit.report.vocabulary import Deciding
 from diffmask_service.cli import main
 from tests.support.audits import write_csv
 from tests.support.explained import audit_tiny
@@ -74,6 +77,39 @@ def test_the_arithmetic_that_the_tests_rest_on() -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "flips", "expected"),
+    [
+        # Of 100 texts 60 have its label, 15 of them by it; 40 go against it.
+        (0.6, 0.25, 16 / 56),
+        (1.0, 0.0, 1.0),
+        (1.0, 0.5, 1.0),
+        (0.9, 0.0, 1 / 11),
+    ],
+)
+def test_sufficiency_is_the_share_of_opposing_texts_that_are_turned(
+    predicted: float, flips: float, expected: float
+) -> None:
+    estimate = Estimate(value=predicted, low=0, high=1, num=100)
+    word = Deciding(
+        name="so",
+        label="positive",
+        num_texts=100,
+        deciding=estimate,
+        predicted=estimate,
+        score=estimate,
+        excess=1.0,
+    )
+    assert sufficiency(word, flips) == pytest.approx(expected)
+
+
+def test_a_word_that_its_own_texts_defy_is_no_shortcut(planted: Audit) -> None:
+    found = read_shortcuts(planted)
+    assert found is not None
+    first, second, *_ = found.words
+    assert replace(first, sufficiency=0.1).strength < second.strength
 
 
 def test_removals_are_runs_of_the_model_without_the_word(planted: Audit) -> None:

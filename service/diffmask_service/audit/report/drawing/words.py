@@ -86,7 +86,10 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
         " gives flips it by its removal, and rightly so. A word that turns nearly every"
         " text that it is put into decides whatever else the text says: ask where it"
         " comes from. A word is marked as a suspect when the interval of its share of"
-        f" insertions lies above {_SUSPECT:.0%}.",
+        f" insertions lies above {_SUSPECT:.0%}. Sufficiency: of texts that hold the"
+        " word and have another label without it, the share that it turns to its own; 1"
+        " where there are none. A word against which many of its own texts go does not"
+        " decide them, whatever it does where it is put in.",
     )
     rows = [
         [
@@ -97,6 +100,7 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
             figure(each.removal_flips, form=".0%", bar=True),
             figure(each.insertion_flips, form=".0%", bar=True),
             figure(each.insertion_rise, form="z.2f"),
+            amount(each.sufficiency, form=".2f"),
             figure(each.removal_drop, form="z.2f"),
             figure(each.deciding.score, form=".2f"),
         ]
@@ -111,12 +115,13 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
             "removal flips",
             "insertion flips",
             "rise of probability",
+            "sufficiency",
             "fall of probability",
             "score",
         ],
         rows,
         caption="Suspected shortcuts, strongest first: by the lower end of the"
-        " interval of insertion's rise, then of removal's fall",
+        " interval of insertion's rise, times sufficiency",
         cls="sortable",
     )
 
