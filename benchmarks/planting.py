@@ -53,8 +53,8 @@ def make_bundle(folder: Path, trial: Trial, *, epochs: int) -> Path:
     places += ["--probes", folder / "probes"]
     places += ["--train", texts]
     for kind in ("input", "hidden"):
-        options = ["--kind", kind, "--epochs", epochs, "--validation-texts", 200]
-        _run("fit", *places, *options)
+        options: list[object] = ["--kind", kind, "--epochs", epochs]
+        _run("fit", *places, *options, "--validation-texts", 200)
     options = ["--id", "planted", "--bundle", folder / "bundle", "--force"]
     _run("export", *places, *options)
     return folder / "bundle"
