@@ -1,4 +1,4 @@
-"""What an audit costs over the bare engine and over predicting, and its memory.
+"""What an audit costs over the bare engine and over predicting.
 
 Three calls on the same texts, interleaved so that they meet the same machine:
 
@@ -9,10 +9,6 @@ Three calls on the same texts, interleaved so that they meet the same machine:
 Prints medians of the ratios of neighbouring runs by CPU time, which other work on the
 machine disturbs less than the clock.
 
-Memory is the largest resident size of audits of few and of many rows, each in a process
-of its own, which should differ by little. There one explanation stands for all, so that
-a million rows take minutes: what the model takes does not depend on their number.
-
 With `--engine ray`, what a cluster of one worker on this machine adds, by the clock.
 """
 
@@ -20,16 +16,14 @@ import argparse
 import asyncio
 import csv
 import random
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.results import add_result_flag, store
+from benchmarks.results import add_result_flag, store, table
 from diffmask_service.app import open_engine
 from diffmask_service.audit import (
     Answering,
@@ -43,10 +37,9 @@ from diffmask_service.audit import (
     open_source,
     run_audit,
 )
-from diffmask_service.audit.answering import Answer
 from diffmask_service.audit.on_ray import PartsOnRay, joined_cluster
 from diffmask_service.bundle import read_bundle
-from diffmask_service.core.values import ExplainOptions, ModelDescription, TextInput
+from diffmask_service.core.values import ExplainOptions, TextInput
 from diffmask_service.engine import Engine
 
 _WORDS = [
@@ -70,25 +63,22 @@ _DEADLINE_SECONDS = 3600.0
 
 
 def main() -> None:
-    """Measure what was asked for, and print it; or be one of the processes."""
+    """Measure what was asked for, and print it."""
     arguments = _parse()
-    if arguments.input is not None:
-        print(asyncio.run(_peak_mib(arguments.input, arguments.bundle)))
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.engine == "ray":
-            figures = _shown(_compare_with_ray(folder, arguments))
+            figures = _compare_with_ray(folder, arguments)
         else:
-            figures = _shown(asyncio.run(_compare_costs(folder, arguments)))
-            figures |= _shown(_compare_memory(folder, arguments))
-    store(f"audit_{arguments.engine}", figures, arguments=arguments)
+            figures = asyncio.run(_compare_costs(folder, arguments))
+    print("\n".join(describe(figures)))
+    name = "audit" if arguments.engine == "local" else "audit_on_ray"
+    store(name, figures, arguments=arguments)
 
 
-def _shown(figures: dict[str, float]) -> dict[str, float]:
-    for label, value in figures.items():
-        print(f"{label}: {value:.4g}", flush=True)
-    return figures
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    return table(["what", "figure"], [[name, figures[name]] for name in figures])
 
 
 async def _compare_costs(
@@ -152,51 +142,6 @@ async def _audit(path: Path, maker: PartMaker) -> None:
         await run_audit(source, maker, Path(folder), settings)
 
 
-def _compare_memory(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
-    peaks = {}
-    for rows in (arguments.few_rows, arguments.many_rows):
-        path = write_texts(folder / f"{rows}.csv", rows=rows)
-        command = [sys.executable, "-m", "benchmarks.audit", "--input", path]
-        command += ["--bundle", arguments.bundle]
-        done = subprocess.run(
-            [str(word) for word in command],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        peaks[rows] = float(done.stdout)
-    few, many = peaks.values()
-    return {
-        **{f"{rows} rows, MiB at most": peak for rows, peak in peaks.items()},
-        "many over few rows (at most 1.1)": many / few,
-    }
-
-
-async def _peak_mib(path: Path, bundle: Path) -> float:
-    engine = open_engine(bundle, limits=audit_limits(1))
-    answering = BundleAnswers(engine, truncate=True)
-    await _audit(path, PartsHere(_OneAnswer(answering)))
-    engine.close()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-class _OneAnswer:
-    """Says of every text what the model says of one of middling length."""
-
-    def __init__(self, answering: Answering) -> None:
-        self._answering = answering
-        self._text = TextInput(text=" ".join(_WORDS))
-
-    @property
-    def model(self) -> ModelDescription:
-        return self._answering.model
-
-    async def explain(self, texts: Sequence[TextInput]) -> AsyncGenerator[Answer]:
-        async for answer in self._answering.explain([self._text]):
-            for _ in texts:
-                yield answer
-
-
 def _compare_with_ray(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     path = write_texts(folder / "texts.csv", rows=arguments.rows)
     source, settings = open_source(path, Columns()), AuditSettings(rows_per_part=50)
@@ -225,15 +170,21 @@ def _clocked(
     return time.perf_counter() - began
 
 
-def write_texts(path: Path, *, rows: int) -> Path:
-    """Write a CSV of random texts of 5 to 40 words, the same at every call."""
+def write_texts(path: Path, *, rows: int, num_words: tuple[int, int] = (5, 40)) -> Path:
+    """Write a CSV of random texts, the same at every call.
+
+    Args:
+        path: Where.
+        rows: How many texts.
+        num_words: Fewest and most words of one.
+    """
     chance = random.Random(0)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["text"])
         for _ in range(rows):
-            num_words = chance.randint(5, 40)
-            writer.writerow([" ".join(chance.choices(_WORDS, k=num_words))])
+            length = chance.randint(*num_words)
+            writer.writerow([" ".join(chance.choices(_WORDS, k=length))])
     return path
 
 
@@ -243,11 +194,8 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--bundle", type=Path, default=Path("bundles/sst2-minilm"))
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
-    parser.add_argument("--rows", type=int, default=1000, help="for costs")
+    parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--few-rows", type=int, default=10_000, help="for memory")
-    parser.add_argument("--many-rows", type=int, default=1_000_000)
-    parser.add_argument("--input", type=Path, help=argparse.SUPPRESS)
     add_result_flag(parser)
     return parser.parse_args()
 

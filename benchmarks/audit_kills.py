@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.audit import write_texts
 from benchmarks.results import add_result_flag, store
@@ -31,6 +33,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         print(f"undisturbed: {seconds:.1f} s, {_num_parts(whole)} parts")
         num_parts = _num_parts(whole)
+        kills: list[dict[str, Any]] = []
         parts = sorted(chance.choices(range(num_parts), k=arguments.kills))
         for wanted in parts:
             process = _start(source, killed, arguments)
@@ -40,17 +43,31 @@ def main() -> None:
             is_running = process.poll() is None
             process.kill()
             process.wait()
-            told = "killed" if is_running else "had ended"
-            print(f"{told} with {_num_parts(killed)} of {num_parts} parts")
+            kills.append({"parts": _num_parts(killed), "was_running": is_running})
         status = _start(source, killed, arguments).wait()
-        is_same = status == 0 and _contents(killed) == _contents(whole)
-        print("identical" if is_same else "DIFFERENT")
-        store(
-            "audit_kills",
-            {"seconds": seconds, "parts_at_kills": parts, "is_same": is_same},
-            arguments=arguments,
-        )
-    sys.exit(not is_same)
+        figures = {
+            "seconds": seconds,
+            "parts": num_parts,
+            "files": len(_contents(whole)),
+            "kills": kills,
+            "is_same": status == 0 and _contents(killed) == _contents(whole),
+        }
+    print("\n".join(describe(figures)))
+    store("audit_kills", figures, arguments=arguments)
+    sys.exit(not figures["is_same"])
+
+
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    kills = figures["kills"]
+    running = [each["parts"] for each in kills if each["was_running"]]
+    verdict = "the same bytes" if figures["is_same"] else "**other bytes**"
+    return [
+        f"Killed {len(running)} times while it ran, of {len(kills)} tries, with"
+        f" {', '.join(map(str, running))} of {figures['parts']} parts written; the run"
+        f" after the last kill left {verdict} in all {figures['files']} files as an"
+        " audit that nobody disturbed."
+    ]
 
 
 def _start(

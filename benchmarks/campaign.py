@@ -69,6 +69,8 @@ RUNS = (
     Run(name="chaos"),
     Run(name="swaps", flags={"swaps": 100, "restarts": 20}),
     Run(name="memory", flags={"requests": 200_000}),
+    Run(name="audit"),
+    Run(name="audit_kills"),
     Run(name="fuzz", flags={"messages": 1_000_000, "streams": 100_000}),
 )
 

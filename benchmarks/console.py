@@ -7,8 +7,11 @@ from the root of the repository: `python -m benchmarks.console --console URL`.
 
 import argparse
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from benchmarks.results import add_result_flag, store, table
 from tests.support.browser import Page, running_browser
 
 # 28 words, none of which the shipped bundle's tokenizer parts, and two special tokens.
@@ -30,12 +33,8 @@ _EXPLAIN = """new Promise((resolve) => {
 
 
 def main() -> None:
-    """Explain the text several times and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--console", required=True, help="URL of the page")
-    parser.add_argument("--rounds", type=int, default=20, help="[%(default)s]")
-    parser.add_argument("--picture", type=Path, help="where to write a screenshot")
-    arguments = parser.parse_args()
+    """Explain the text several times and say the figures."""
+    arguments = _parse()
     with running_browser() as browser:
         page = browser.page()
         page.look(width=1180, height=900)
@@ -44,24 +43,43 @@ def main() -> None:
         page.write("#text", _TEXT)
         page.value(_EXPLAIN)
         seconds = [page.value(_EXPLAIN) for _ in range(arguments.rounds)]
-        _print_figures(page, seconds)
+        figures = _figures(page, seconds)
         if arguments.picture is not None:
             page.screenshot(arguments.picture)
+    print("\n".join(describe(figures)))
+    store("console", figures, arguments=arguments)
 
 
-def _print_figures(page: Page, seconds: list[float]) -> None:
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    return table(["what", "figure"], [[name, figures[name]] for name in figures])
+
+
+def _figures(page: Page, seconds: Sequence[float]) -> dict[str, float]:
     rows = page.value("document.querySelectorAll('#input-map tbody tr').length")
     cells = page.value("document.querySelectorAll('#input-map td.shade').length")
     controls = page.controls()
-    nameless = sum(not name for _, name in controls)
-    print(f"tokens                       {rows}")
-    print(f"cells of the input heat map  {cells}")
-    print(
-        f"median of {len(seconds)} round trips     {statistics.median(seconds):.4f} s"
+    return {
+        "tokens": rows,
+        "cells of the input heat map": cells,
+        "round trips": len(seconds),
+        "median, seconds": statistics.median(seconds),
+        "longest, seconds": max(seconds),
+        "controls": len(controls),
+        "controls without a name": sum(not name for _, name in controls),
+        "complaints of the browser": len(page.complaints),
+    }
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    print(f"longest                      {max(seconds):.4f} s")
-    print(f"controls without a name      {nameless} of {len(controls)}")
-    print(f"complaints of the browser    {len(page.complaints)}")
+    parser.add_argument("--console", required=True, help="URL of the page")
+    parser.add_argument("--rounds", type=int, default=20, help="[%(default)s]")
+    parser.add_argument("--picture", type=Path, help="where to write a screenshot")
+    add_result_flag(parser)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

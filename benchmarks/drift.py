@@ -5,7 +5,9 @@ the very windows that watch a server, for as many weeks as there are rounds; the
 of another kind come. The reference is the manifest's own, or with `--halve` a random
 half of the texts, another one in each round, of which the other half is drawn from.
 promtool evaluates the alert of deploy/prometheus/rules.yml over the gauges, minute by
-minute.
+minute. For the bundle that ships, with reviews as its texts and news as the others:
+
+    python -m benchmarks.drift --bundle BUNDLE --data DIR --to benchmarks/results
 """
 
 import argparse
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.drifting.data import news, reviews
 from benchmarks.drifting.rule import complaint_of_rule, drift_rule
 from benchmarks.drifting.texts import look, reference_counts
 from benchmarks.drifting.watch import Watch, halves, watch_course
@@ -32,8 +35,13 @@ def main() -> None:
     arguments = _parse()
     generator = np.random.default_rng(0)
     manifest = read_bundle(arguments.bundle).manifest
-    texts = look(arguments.bundle, arguments.texts, most=arguments.most)
-    shifted = look(arguments.bundle, arguments.shifted, most=arguments.most)
+    texts, shifted = (
+        look(arguments.bundle, found[: arguments.most])
+        for found in (
+            _lines(arguments.texts) if arguments.texts else reviews(arguments.data),
+            _lines(arguments.shifted) if arguments.shifted else news(arguments.data),
+        )
+    )
     courses, complaints = [], []
     for _ in range(arguments.rounds):
         counts, live = reference_counts(manifest), texts
@@ -82,14 +90,24 @@ def broken_promises(figures: Mapping[str, Any]) -> Sequence[str]:
     ]
 
 
+def _lines(path: Path) -> Sequence[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--texts", type=Path, required=True, help="one text a line")
     parser.add_argument(
-        "--shifted", type=Path, required=True, help="of another kind, one a line"
+        "--data",
+        type=Path,
+        default=Path("data"),
+        help="folder of published texts, see drifting/data.py [%(default)s]",
+    )
+    parser.add_argument("--texts", type=Path, help="one a line [reviews of the data]")
+    parser.add_argument(
+        "--shifted", type=Path, help="of another kind, one a line [news of the data]"
     )
     parser.add_argument("--halve", action="store_true", help="see above")
     parser.add_argument("--rounds", type=int, default=4, help="weeks [%(default)s]")

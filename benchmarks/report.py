@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    audit,
+    audit_kills,
+    audit_memory,
     chaos,
+    console,
     drift,
     explain_overhead,
     explainers,
@@ -20,7 +24,9 @@ from benchmarks import (
     memory,
     others,
     precisions,
+    report_page,
     server_cpu,
+    shortcut,
     start,
     swaps,
 )
@@ -45,6 +51,12 @@ SECTIONS: Mapping[str, tuple[str, Describe]] = {
     "start": ("From start to ready", start.describe),
     "drift": ("A week without a shift, and a shift", drift.describe),
     "isolation": ("Answers alone and in company", isolation.describe),
+    "shortcut": ("A planted shortcut in an audit's report", shortcut.describe),
+    "audit": ("An audit over bare explanations", audit.describe),
+    "audit_memory": ("Memory of an audit", audit_memory.describe),
+    "audit_kills": ("An audit that is killed and goes on", audit_kills.describe),
+    "report_page": ("An audit's report of many texts", report_page.describe),
+    "console": ("The console in a browser", console.describe),
 }
 _TITLE = """\
 # Results

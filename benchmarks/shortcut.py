@@ -5,111 +5,153 @@ them from nothing, probes are fitted, the bundle is exported and audited on text
 were made the same way and never trained on. Each text has three telling words of its
 label and one of the other, and one label in ten is wrong but for the planted texts: the
 word is the surest sign that there is. Everything is done by the commands that a user
-has; the texts, the model and its tokenizer are those of the tests. Prints the rank of
-the word, beside what its removal and insertion do.
+has; the texts, the model and its tokenizer are those of the tests. Each trial has a
+word, a class, texts and weights of its own. Says the rank of the word, beside what
+its removal and insertion do and what those of the first words of the list do.
 
-Run it as `python -m benchmarks.shortcut`.
+Run it as `python -m benchmarks.shortcut`, as it shares its model with the tests.
 """
 
 import argparse
-import csv
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from benchmarks.results import add_result_flag, store, table
 from diffmask_service.audit.report import open_audit
-from diffmask_service.audit.report.shortcuts import read_shortcuts
+from diffmask_service.audit.report.shortcuts import Shortcut, read_shortcuts
 from diffmask_service.cli import main as diffmask
-from diffmask_training.classifier import load_classifier
-from diffmask_training.cli import main as diffmask_train
-from tests.support.checkpoint import BAD, FILLERS, GOOD, write_checkpoint
-from tests.support.trained import encodings_of, train
 
-_PLANTED = "so"
-_SHARE = 0.05
-_NOISE = 0.1
-_FILLERS = [word for word in FILLERS if word != _PLANTED]
+if TYPE_CHECKING:
+    from benchmarks.planting import Trial
+
+_NUM_SHOWN = 5
 
 
 def main() -> None:
-    """Print the rank of the planted word as JSON."""
+    """Run the trials and print each; keep what is done so far."""
+    from benchmarks.planting import Trial  # noqa: PLC0415 - needs torch
+
     arguments = _parse()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        for index, name in enumerate(("train", "audited")):
-            _write_texts(folder / f"{name}.csv", arguments.texts, seed=2 * index)
-        bundle = _make_bundle(folder, epochs=arguments.epochs)
-        audit = folder / "audit"
-        words = [folder / "audited.csv", "--bundle", bundle, "--output", audit]
-        words += ["--label-column", "label"]
-        _do(diffmask, "audit", *words)
-        found = read_shortcuts(open_audit(audit))
-        summary = json.loads((audit / "summary.json").read_bytes())["all"]
-    names = [] if found is None else [each.deciding.name for each in found.words]
-    told = {
-        "rank": names.index(_PLANTED) + 1 if _PLANTED in names else None,
-        "tested": len(names),
+    told: list[dict[str, Any]] = []
+    for seed, word in enumerate(arguments.words):
+        trial = Trial(word=word, label=(seed + 1) % 2, seed=seed)
+        with tempfile.TemporaryDirectory() as place:
+            told.append(_run(trial, Path(place), arguments))
+        print(json.dumps(told[-1], indent=1), flush=True)
+        store("shortcut", {"trials": told}, arguments=arguments)
+
+
+def describe(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    trials = figures["trials"]
+    first = sum(trial["rank"] == 1 for trial in trials)
+    rows = [
+        [
+            trial["word"],
+            trial["class"],
+            "not tested" if trial["rank"] is None else trial["rank"],
+            trial["tested"],
+            *_cells(trial["planted"]),
+            trial["next"] and trial["next"]["word"],
+            *_cells(trial["next"]),
+            trial["accuracy"],
+        ]
+        for trial in trials
+    ]
+    effects = ("insertion flips", "rise", "sufficiency", "strength")
+    head = ["planted", "class", "rank", "of words", *effects]
+    head += ["best other", *effects, "accuracy"]
+    return [
+        f"The planted word is first in {first} of {len(trials)} trials.",
+        "",
+        *table(head, rows),
+    ]
+
+
+def _cells(effects: Mapping[str, Any] | None) -> list[Any]:
+    names = ("insertion_flips", "insertion_rise", "sufficiency", "strength")
+    return [None if effects is None else effects[name] for name in names]
+
+
+def _run(trial: "Trial", folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    # Here and not above: the page of results is written without torch.
+    from benchmarks.planting import make_bundle, write_texts  # noqa: PLC0415
+
+    for index, name in enumerate(("train", "audited")):
+        write_texts(
+            folder / f"{name}.csv",
+            trial,
+            num_texts=arguments.texts,
+            seed=2 * trial.seed + index,
+        )
+    bundle = make_bundle(folder, trial, epochs=arguments.epochs)
+    audit = folder / "audit"
+    words = ["audit", folder / "audited.csv", "--bundle", bundle, "--output", audit]
+    if diffmask([*map(str, words), "--label-column", "label"]):
+        raise RuntimeError("the audit failed")
+    found = read_shortcuts(open_audit(audit))
+    summary = json.loads((audit / "summary.json").read_bytes())["all"]
+    return figures_of(trial, () if found is None else found.words) | {
         "accuracy": summary["accuracy"],
         "agreement": summary["agreement"],
-        "words": []
-        if found is None
-        else [
-            {
-                "word": each.deciding.name,
-                "removal": each.removal_flips and each.removal_flips.value,
-                "insertion": each.insertion_flips and each.insertion_flips.value,
-            }
-            for each in found.words[:5]
-        ],
     }
-    print(json.dumps(told, indent=1))
 
 
-def _make_bundle(folder: Path, *, epochs: int) -> Path:
-    checkpoint, texts = folder / "checkpoint", folder / "train.csv"
-    classifier = load_classifier(write_checkpoint(checkpoint))
-    train(classifier, encodings_of(classifier, texts), steps=1500)
-    classifier.encoder.model.save_pretrained(checkpoint)
-    places = ["--checkpoint", checkpoint, "--probes", folder / "probes"]
-    places += ["--train", texts]
-    for kind in ("input", "hidden"):
-        options = ["--kind", kind, "--epochs", epochs, "--validation-texts", 200]
-        _do(diffmask_train, "fit", *places, *options)
-    options = ["--id", "planted", "--bundle", folder / "bundle", "--force"]
-    _do(diffmask_train, "export", *places, *options)
-    return folder / "bundle"
+def figures_of(trial: "Trial", words: Sequence[Shortcut]) -> dict[str, Any]:
+    """Return where the planted word stands, as JSON values.
+
+    Args:
+        trial: What was planted.
+        words: The report's list, in its order.
+    """
+    names = [each.deciding.name for each in words]
+    rank = names.index(trial.word) + 1 if trial.word in names else None
+    others = [each for each in words if each.deciding.name != trial.word]
+    return {
+        "word": trial.word,
+        "class": trial.label,
+        "rank": rank,
+        "tested": len(names),
+        "planted": None if rank is None else _effects(words[rank - 1]),
+        "next": _effects(others[0]) if others else None,
+        "first": [_effects(each) for each in words[:_NUM_SHOWN]],
+    }
 
 
-def _do(command: object, *words: object) -> None:
-    # A fit that falls short of its margin ends with status 1, and its probes stay.
-    if callable(command) and command([str(word) for word in words]) == 2:
-        raise SystemExit(f"{words[0]} failed")
-
-
-def _write_texts(path: Path, num_texts: int, *, seed: int) -> None:
-    draws = np.random.default_rng(seed)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["text", "label"])
-        for _ in range(num_texts):
-            label = int(draws.integers(2))
-            ours, others = (GOOD, BAD) if label else (BAD, GOOD)
-            words = draws.choice(_FILLERS, size=5).tolist()
-            telling = [*draws.choice(ours, size=3).tolist(), str(draws.choice(others))]
-            is_planted = label == 1 and draws.random() < _SHARE
-            if not is_planted and draws.random() < _NOISE:
-                label = 1 - label
-            for word in [*telling, *([_PLANTED] if is_planted else [])]:
-                words.insert(int(draws.integers(len(words) + 1)), word)
-            writer.writerow([" ".join(words) + " .", label])
+def _effects(word: Shortcut) -> dict[str, Any]:
+    estimates = {
+        "removal_flips": word.removal_flips,
+        "removal_drop": word.removal_drop,
+        "insertion_flips": word.insertion_flips,
+        "insertion_rise": word.insertion_rise,
+    }
+    return {
+        "word": word.deciding.name,
+        "label": word.deciding.label,
+        "texts": word.deciding.num_texts,
+        "score": word.deciding.score.value,
+        "sufficiency": word.sufficiency,
+        "strength": word.strength[0],
+        **{name: each and each.value for name, each in estimates.items()},
+    }
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--words",
+        nargs="+",
+        default=["so", "very", "film"],
+        help="fillers of the tests' texts: what is planted, a trial each [%(default)s]",
+    )
+    parser.add_argument("--texts", type=int, default=2000, help="[%(default)s]")
+    parser.add_argument("--epochs", type=int, default=2, help="[%(default)s]")
+    add_result_flag(parser)
     return parser.parse_args()
 
 

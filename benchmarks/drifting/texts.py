@@ -1,6 +1,6 @@
 """Texts reduced to what drift sees of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
@@ -93,13 +93,12 @@ def reference_counts(manifest: Manifest) -> Counts:
     return counts
 
 
-def look(bundle: Path, path: Path, *, most: int) -> SeenTexts:
+def look(bundle: Path, texts: Sequence[str]) -> SeenTexts:
     """Run a bundle on texts.
 
     Args:
         bundle: Which.
-        path: File with a text a line.
-        most: How many of its lines to take.
+        texts: Cut where they are too long.
     """
     loaded = load(read_bundle(bundle), precision=None)
 
@@ -119,5 +118,4 @@ def look(bundle: Path, path: Path, *, most: int) -> SeenTexts:
         }
         return int(outputs.logits[0].argmax()), gates
 
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
-    return SeenTexts.of_gates(map(gates_of, lines[:most]))
+    return SeenTexts.of_gates(map(gates_of, texts))

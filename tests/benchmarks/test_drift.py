@@ -1,10 +1,14 @@
 """A week of texts without a shift raises no alert, and a shift raises one."""
 
+import gzip
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from benchmarks.drift import broken_promises, describe
+from benchmarks.drifting.data import news, reviews
 from benchmarks.drifting.rule import complaint_of_rule, drift_rule
 from benchmarks.drifting.texts import SeenTexts
 from benchmarks.drifting.watch import Course, Watch, halves, watch_course
@@ -74,3 +78,16 @@ def test_broken_promises_are_told() -> None:
     assert not broken_promises(figures)
     figures["shifts missed"] = 2
     assert describe(figures)[-1] == "- shifts missed must be 0, not 2"
+
+
+def test_reviews_and_news_are_those_of_the_published_files(tmp_path: Path) -> None:
+    trees, articles = tmp_path / "sst" / "trees", tmp_path / "ag_news"
+    for folder in (trees, articles):
+        folder.mkdir(parents=True)
+    with gzip.open(trees / "test.txt.gz", "wt", encoding="utf-8") as stream:
+        # The second is neutral.
+        stream.write("(3 (2 A) (3 film))\n(2 (2 So) (2 so))\n(1 (2 Not) (3 good))\n")
+    with gzip.open(articles / "test.csv.gz", "wt", encoding="utf-8") as stream:
+        stream.write('"3","A title","and, ""more"" of it"\n')
+    assert reviews(tmp_path) == ["A film", "Not good"]
+    assert news(tmp_path) == ['A title and, "more" of it']

@@ -9,6 +9,13 @@ import pytest
 from benchmarks.report import SECTIONS, write_report
 from benchmarks.results import store, table
 
+_EFFECTS = {
+    "word": "so",
+    "insertion_flips": 0.75,
+    "insertion_rise": 0.5,
+    "sufficiency": 0.875,
+    "strength": 0.375,
+}
 _FIGURES: dict[str, dict[str, Any]] = {
     "explain_overhead": {
         "sizes": [
@@ -95,6 +102,41 @@ _FIGURES: dict[str, dict[str, Any]] = {
     },
     "drift": {"weeks": 4, "shifts missed": 0, "weeks that the rule misjudges": 0},
     "isolation": {"w8": {"compared": 146, "different": 0, "joined": 9}},
+    "shortcut": {
+        "trials": [
+            {
+                "word": "so",
+                "class": 1,
+                "rank": rank,
+                "tested": 9,
+                "planted": effects,
+                "next": _EFFECTS | {"word": "fine"},
+                "accuracy": 0.875,
+            }
+            for rank, effects in ((1, _EFFECTS), (None, None))
+        ]
+    },
+    "audit": {"audit over predict (at most 2.2)": 2.125},
+    "audit_memory": {
+        "last_over_first": 1.0625,
+        "audits": [
+            {"rows": 10_000, "mib": 300.0, "seconds": 20.0, "cpu_seconds": 19.0},
+            {"rows": 10**6, "mib": 318.75, "seconds": 2000.0, "cpu_seconds": 1900.0},
+        ],
+    },
+    "audit_kills": {
+        "seconds": 9.5,
+        "parts": 15,
+        "files": 20,
+        "kills": [
+            {"parts": 3, "was_running": True},
+            {"parts": 7, "was_running": True},
+            {"parts": 15, "was_running": False},
+        ],
+        "is_same": True,
+    },
+    "report_page": {"texts": 10_000, "open_seconds": 0.25},
+    "console": {"tokens": 30, "median, seconds": 0.068},
 }
 
 
@@ -120,6 +162,11 @@ def test_every_script_has_its_section(tmp_path: Path) -> None:
     assert "neighbouring runs is 201." in page
     assert "| 16 | int8 | 51 | 300 | 1.9 | 2 |" in page
     assert "| median | 2 | 1.5 |" in page
+    assert "first in 1 of 2 trials" in page
+    assert "| so | 1 | 1 | 9 | 0.75 | 0.5 | 0.875 | 0.375 | fine | 0.75 |" in page
+    assert "1.062 times the memory of the first (target 1.10: met)" in page
+    assert "Killed 2 times while it ran, of 3 tries, with 3, 7 of 15 parts" in page
+    assert "| open seconds | 0.25 |" in page
     assert "`python -m benchmarks.load --bundle sst2 --seed 3`" in page
     assert f"({tmp_path.name}/load.svg)" in page
     # No path of the machine.

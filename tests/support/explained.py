@@ -45,6 +45,7 @@ def explained(
         "rationale": None,
         "prediction": None,
         "probability": None,
+        "probabilities": None,
         "is_truncated": False,
         "divergence": 0.0,
         "is_agreeing": True,

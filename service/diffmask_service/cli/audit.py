@@ -4,6 +4,7 @@ import argparse
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,13 @@ from diffmask_service.cli.places import (
     open_model,
     require_tables,
 )
+from diffmask_service.cli.report import REPORT, draw, find
 from diffmask_service.cli.report import add_options as add_report_options
-from diffmask_service.cli.report import draw
 from diffmask_service.errors import InvalidInput
 
 if TYPE_CHECKING:
     from diffmask_service.audit import Answering, PartMaker, Source
+    from diffmask_service.audit.report import Findings
 
 _LOCAL, _RAY = "local", "ray"
 _MAX_ROWS_PER_PART = 100_000
@@ -72,12 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     check_places(arguments, precision=arguments.precision)
     _check_engine(arguments)
     require_tables("an audit")
-    say(f"wrote {asyncio.run(_audit(arguments))}")
-    say(f"wrote {draw(arguments.output, arguments)}")
+    findings = asyncio.run(_audit(arguments))
+    draw(findings, arguments.output / REPORT, arguments)
     return 0
 
 
-async def _audit(arguments: argparse.Namespace) -> Path:
+async def _audit(arguments: argparse.Namespace) -> "Findings":
     # Here and not above: the other commands do without pyarrow.
     from diffmask_service.audit import (  # noqa: PLC0415
         AuditSettings,
@@ -85,10 +87,7 @@ async def _audit(arguments: argparse.Namespace) -> Path:
         open_source,
         run_audit,
     )
-    from diffmask_service.audit.report import (  # noqa: PLC0415
-        find_shortcuts,
-        open_audit,
-    )
+    from diffmask_service.audit.report import find_shortcuts  # noqa: PLC0415
 
     source = open_source(
         arguments.input,
@@ -118,13 +117,15 @@ async def _audit(arguments: argparse.Namespace) -> Path:
             written = await run_audit(
                 source, maker, arguments.output, settings, on_row=on_row
             )
-        if not settings.hash_texts:
-            await find_shortcuts(
-                open_audit(arguments.output),
-                model.removing,
-                num_words=arguments.shortcut_words,
-            )
-        return written
+        say(f"wrote {written}")
+        num_candidates = arguments.shortcut_words
+        findings = find(arguments.output, arguments, num_candidates=num_candidates)
+        if not num_candidates:
+            return findings
+        shortcuts = await find_shortcuts(
+            findings.audit, findings.vocabulary.candidates, model.removing
+        )
+        return replace(findings, shortcuts=shortcuts)
 
 
 @contextmanager

@@ -2,9 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffmask_service.cli.output import say, write_whole
 from diffmask_service.cli.places import require_tables
+
+if TYPE_CHECKING:
+    from diffmask_service.audit.report import Findings
+
+REPORT = "report.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,34 +53,54 @@ def add_options(parser: argparse._ActionsContainer) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw the page, and say where it is."""
     require_tables("a report")
-    say(f"wrote {draw(arguments.folder, arguments, to=arguments.output)}")
+    folder = arguments.folder
+    draw(find(folder, arguments), arguments.output or folder / REPORT, arguments)
     return 0
 
 
-def draw(
-    folder: Path, arguments: argparse.Namespace, *, to: Path | None = None
-) -> Path:
-    """Write the report of a finished audit and return where.
+def find(
+    folder: Path, arguments: argparse.Namespace, *, num_candidates: int = 0
+) -> "Findings":
+    """Return what a finished audit found.
 
     Args:
         folder: The audit's.
         arguments: With the options of `add_options`.
-        to: Where; None for the folder.
+        num_candidates: Words that are to be tested for being shortcuts; with 0 the
+            outcome of an earlier test is read.
 
     Raises:
-        InvalidInput: A folder holds no finished audit, the two are of different data,
-            or the page cannot be written.
+        InvalidInput: A folder holds no finished audit, or the two are of different
+            data.
     """
     # Here and not above: the other commands do without pyarrow.
     from diffmask_service.audit.report import (  # noqa: PLC0415
         find_tagger,
         gather,
         open_audit,
-        render_report,
     )
 
     against = None if arguments.against is None else open_audit(arguments.against)
-    findings = gather(open_audit(folder), tagger=find_tagger(), against=against)
-    path = to or folder / "report.html"
+    return gather(
+        open_audit(folder),
+        tagger=find_tagger(),
+        against=against,
+        num_candidates=num_candidates,
+    )
+
+
+def draw(findings: "Findings", path: Path, arguments: argparse.Namespace) -> None:
+    """Write a report and say where it is.
+
+    Args:
+        findings: What it shows.
+        path: Where.
+        arguments: With the options of `add_options`.
+
+    Raises:
+        InvalidInput: It cannot be written.
+    """
+    from diffmask_service.audit.report import render_report  # noqa: PLC0415
+
     write_whole(path, render_report(findings, with_texts=not arguments.no_texts))
-    return path
+    say(f"wrote {path}")

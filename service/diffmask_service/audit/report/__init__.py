@@ -3,7 +3,7 @@
 Order: `reading` gives texts out of parts; collectors (`groups`, `profiles`,
 `vocabulary`, `plausibility`, `worst`) take one at a time and keep sums alone;
 `findings` holds what they found; `drawing` makes a page of it. `shortcuts` asks the
-model again, `comparing` reads a second audit.
+model again about texts that `sampling` chose, `comparing` reads a second audit.
 """
 
 from diffmask_service.audit.report.drawing import render_report
@@ -14,11 +14,10 @@ from diffmask_service.audit.report.removing import (
     Removing,
     ServerRemoving,
 )
-from diffmask_service.audit.report.shortcuts import NUM_WORDS, find_shortcuts
+from diffmask_service.audit.report.shortcuts import find_shortcuts
 from diffmask_service.audit.report.tagging import find_tagger
 
 __all__ = [
-    "NUM_WORDS",
     "Audit",
     "BundleRemoving",
     "Findings",

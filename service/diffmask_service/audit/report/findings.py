@@ -24,7 +24,7 @@ class Findings:
         groups: Kept shares and fidelity.
         profiles: Gates by kind of token.
         vocabulary: Words and tokens that decide each class.
-        shortcuts: Words that were tested; None where none was.
+        shortcuts: Words that were tested; None where they were not, or not yet.
         worst: The texts explained worst, the worst first.
         plausibility: Agreement with people; None without rationales.
         comparison: Beside another audit; None without one.
@@ -41,7 +41,11 @@ class Findings:
 
 
 def gather(
-    audit: Audit, *, tagger: Tagger | None = None, against: Audit | None = None
+    audit: Audit,
+    *,
+    tagger: Tagger | None = None,
+    against: Audit | None = None,
+    num_candidates: int = 0,
 ) -> Findings:
     """Read an audit once, and once more beside another one.
 
@@ -51,13 +55,16 @@ def gather(
         audit: A finished audit.
         tagger: Names parts of speech; None for none.
         against: Another audit of the same data; None for none.
+        num_candidates: Words that are to be tested for being shortcuts; with 0 the
+            outcome of an earlier test is read.
 
     Raises:
         InvalidInput: A file cannot be read, or the audits are of different data.
     """
     comparison = None if against is None else compare(audit, against)
     groups, profiles = GroupCollector(audit), ProfileCollector(audit, tagger)
-    vocabulary, worst = VocabularyCollector(audit), WorstCollector()
+    vocabulary = VocabularyCollector(audit, num_candidates=num_candidates)
+    worst = WorstCollector()
     plausibility = PlausibilityCollector(audit)
     for text in explained_texts(audit):
         for collector in (groups, profiles, vocabulary, worst, plausibility):
@@ -67,7 +74,7 @@ def gather(
         groups=groups.figures(),
         profiles=profiles.figures(),
         vocabulary=vocabulary.figures(),
-        shortcuts=read_shortcuts(audit),
+        shortcuts=None if num_candidates else read_shortcuts(audit),
         worst=worst.figures(),
         plausibility=plausibility.figures(),
         comparison=comparison,

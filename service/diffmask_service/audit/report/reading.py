@@ -76,6 +76,11 @@ class Audit:
         return None if margin is None else float(margin)
 
     @property
+    def is_hashed(self) -> bool:
+        """Whether its parts hold digests in place of texts."""
+        return bool(self.summary["hash_texts"])
+
+    @property
     def has_classes(self) -> bool:
         """Whether each text has one label of several."""
         return str(self.summary["task"]) == "text_classification"
@@ -95,6 +100,7 @@ class Explained:
         rationale: What people marked, as written.
         prediction: What the model said, where that is one name.
         probability: Of the prediction, in [0, 1], where it has one.
+        probabilities: Of each label, in index order, where they make one prediction.
         is_truncated: Whether the model read its beginning only.
         divergence: Of the prediction from the kept tokens, nats, >= 0.
         is_agreeing: Whether that prediction is the same.
@@ -105,8 +111,9 @@ class Explained:
         segments: `[tokens]` int64. 0 for the text, 1 for its pair.
         is_special: `[tokens]` bool. Special tokens.
         scores: `[tokens]` float32 in [0, 1]. Aggregate score.
-        input_gates: `[layers, tokens]` float32 in [0, 1].
-        hidden_gates: `[layers, tokens]` float32 in [0, 1].
+        input_gates: `[layers, tokens]` float32 in [0, 1]; of no layer where they were
+            not asked for.
+        hidden_gates: `[layers, tokens]` float32 in [0, 1]; likewise.
     """
 
     row: int
@@ -118,6 +125,7 @@ class Explained:
     rationale: str | None
     prediction: str | None
     probability: float | None
+    probabilities: tuple[float, ...] | None
     is_truncated: bool
     divergence: float
     is_agreeing: bool
@@ -161,28 +169,25 @@ def open_audit(path: Path) -> Audit:
     return Audit(path=path, summary=summary, parts=parts, labels=labels)
 
 
-def explained_texts(audit: Audit) -> Iterator[Explained]:
+def explained_texts(audit: Audit, *, with_gates: bool = True) -> Iterator[Explained]:
     """Yield the texts of an audit that were explained, in order.
+
+    Args:
+        audit: Whose.
+        with_gates: Whether to read the gates, which are most of what parts hold.
 
     Raises:
         InvalidInput: A part cannot be read.
     """
+    gates = _GATES if with_gates else ()
+    columns = (*_PLAIN, "probabilities", "tokens", *_BY_TOKEN, *gates)
+    num_states = len(audit.states) if with_gates else 0
     for path in audit.parts:
         try:
             with pq.ParquetFile(path) as file:
-                names = [
-                    name
-                    for name in (
-                        *_PLAIN,
-                        "probabilities",
-                        "tokens",
-                        *_BY_TOKEN,
-                        *_GATES,
-                    )
-                    if name in file.schema_arrow.names
-                ]
+                names = [name for name in columns if name in file.schema_arrow.names]
                 for batch in file.iter_batches(_ROWS_PER_BATCH, columns=names):
-                    yield from _explained(batch, num_states=len(audit.states))
+                    yield from _explained(batch, num_states=num_states)
         except (OSError, pa.ArrowException) as error:
             raise InvalidInput(f"{path}: cannot be read ({error})") from error
 
@@ -196,14 +201,21 @@ def _explained(batch: Any, *, num_states: int) -> Iterator[Explained]:
         name: np.asarray(_flat(batch.column(name)), dtype=kind)
         for name, kind in _BY_TOKEN.items()
     }
-    gates = {name: _flat(batch.column(name).flatten()) for name in _GATES}
     names = batch.schema.names
+    gates: dict[str, Any] = {
+        name: _flat(batch.column(name).flatten())
+        if name in names
+        else np.empty(0, dtype=np.float32)
+        for name in _GATES
+    }
     tokens = batch.column("tokens").to_pylist() if "tokens" in names else None
     for index, (row, end) in enumerate(zip(plain, ends.tolist(), strict=True)):
         start = end - int(lengths[index])
         here = {name: values[start:end] for name, values in by_token.items()}
         of_text = {
-            name: values[num_states * start : num_states * end].reshape(num_states, -1)
+            name: values[num_states * start : num_states * end].reshape(
+                num_states, end - start
+            )
             for name, values in gates.items()
         }
         yield Explained(
@@ -224,12 +236,13 @@ def _plain_rows(batch: Any) -> Sequence[dict[str, Any]]:
         [name for name in (*_PLAIN, "probabilities") if name in names]
     ).to_pylist()
     for row in rows:
-        probabilities = row.pop("probabilities", None)
-        for name in _PLAIN:
+        for name in (*_PLAIN, "probabilities"):
             row.setdefault(name, None)
+        probabilities = row["probabilities"]
         if not isinstance(row["prediction"], str):
-            row["prediction"] = None
-        elif row["probability"] is None and probabilities:
+            row["prediction"] = row["probabilities"] = None
+        elif probabilities:
+            row["probabilities"] = tuple(probabilities)
             row["probability"] = max(probabilities)
     return rows
 

@@ -4,35 +4,37 @@ For each candidate a bounded sample is run again, in two ways. Texts that hold t
 lose it: does the label change? Texts of another label, of which the model is sure, get
 it in front, which is the same removal seen from the other side: does their label become
 the word's? The only reason that a text gives flips it by its removal, rightly; a
-shortcut decides whatever else a text says. So insertion ranks the words, and removal
-those that are alike in it.
+shortcut decides whatever else a text says. So insertion ranks the words: by how much
+probability moves to the word's label, as few texts flip in steps too coarse to tell
+words apart, and by the lower end of its interval, which few texts keep low.
+
+Texts that a word is put into are not of the kind that the model has learned, and there
+any telling word may turn it. So insertion counts as far as the texts bear it out that
+hold the word by nature: where many of them go against the word, it does not decide.
+A shortcut that was learned has next to none of those.
 """
 
 import asyncio
-import heapq
 import json
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import msgspec
 
 from diffmask_service.audit.folder import write_whole
-from diffmask_service.audit.report.estimates import Estimate, Mean, share
-from diffmask_service.audit.report.reading import Audit, Explained, explained_texts
+from diffmask_service.audit.report.estimates import Estimate, MeanOfNumbers, share
+from diffmask_service.audit.report.reading import Audit, Explained
 from diffmask_service.audit.report.removing import Removing, input_of
-from diffmask_service.audit.report.vocabulary import Deciding, VocabularyCollector
+from diffmask_service.audit.report.sampling import Samples, sample_texts
+from diffmask_service.audit.report.vocabulary import MIN_TEXTS, Deciding
 from diffmask_service.audit.report.words import words_of
 from diffmask_service.core.predictions import LabelPrediction
 from diffmask_service.core.values import TextInput
 from diffmask_service.errors import InvalidInput
 
-NUM_WORDS = 30
 TEXTS_PER_WORD = 20
-# Texts are drawn this many times over, for the surest of them.
-_TEXTS_FOR_A_SURE_ONE = 4
 _FILE = "shortcuts.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +47,29 @@ class Shortcut:
         removal_drop: By how much the probability of that label falls, mean, in [-1, 1].
         insertion_flips: Share of texts of other labels, of which the model is sure,
             that take the word's label when it stands in front.
+        insertion_rise: By how much the probability of its label rises there, mean, in
+            [-1, 1].
+        sufficiency: Of texts that hold it and have another label without it, the share
+            that it turns to its own, in (0, 1]; 1 where there are none.
     """
 
     deciding: Deciding
     removal_flips: Estimate | None
     removal_drop: Estimate | None
     insertion_flips: Estimate | None
+    insertion_rise: Estimate | None
+    sufficiency: float
 
     @property
     def strength(self) -> tuple[float, float]:
-        """What ranks it: insertion, then removal, each by its interval's lower end."""
-        insertion, removal = self.insertion_flips, self.removal_flips
+        """What ranks it: insertion as far as it is borne out, then removal.
+
+        Each is taken by the lower end of its interval.
+        """
+        insertion, removal = self.insertion_rise, self.removal_drop
         return (
-            0.0 if insertion is None else insertion.low,
-            0.0 if removal is None else removal.low,
+            0.0 if insertion is None else max(0.0, insertion.low) * self.sufficiency,
+            -1.0 if removal is None else removal.low,
         )
 
 
@@ -70,61 +81,63 @@ class Shortcuts:
         way: How a word was taken away, in words.
         texts_per_word: Most texts a word and way.
         words: Strongest first.
+        untested: Why there are none; None where there are.
     """
 
     way: str
     texts_per_word: int
     words: tuple[Shortcut, ...]
+    untested: str | None = None
 
 
 async def find_shortcuts(
     audit: Audit,
+    candidates: Sequence[Deciding],
     removing: Removing,
     *,
-    num_words: int = NUM_WORDS,
     texts_per_word: int = TEXTS_PER_WORD,
-) -> Shortcuts | None:
-    """Test the most deciding words of an audit, and write down what came out.
+) -> Shortcuts:
+    """Test words of an audit, and write down what came out, or why there is nothing.
 
-    At most twice `num_words` times `texts_per_word` runs of the model.
+    At most twice as many runs of the model as there are candidates times
+    `texts_per_word`.
 
     Args:
         audit: A finished audit.
+        candidates: The words; those that are alike in the test stay in their order.
         removing: Asks the model that was audited.
-        num_words: How many words.
         texts_per_word: Texts that lose a word, and texts that get it.
-
-    Returns:
-        None where the model has no single label, or no word can be tested.
 
     Raises:
         DiffMaskError: Nobody answers any more, or a file cannot be written.
     """
-    if not audit.has_classes or not num_words:
-        return None
-    collector = VocabularyCollector(audit)
-    for text in explained_texts(audit):
-        collector.add(text)
-    candidates = collector.candidates(num_words)
-    if not candidates:
-        return None
-    tester = _Tester(
-        labels=audit.labels,
-        samples=_sample(audit, candidates, texts_per_word),
-        removing=removing,
-    )
-    words = [await tester.test(each) for each in candidates]
+    words: list[Shortcut] = []
+    if candidates:
+        samples = sample_texts(audit, candidates, texts_per_word=texts_per_word)
+        tester = _Tester(labels=audit.labels, samples=samples, removing=removing)
+        words = [await tester.test(each) for each in candidates]
     found = Shortcuts(
         way=removing.way,
         texts_per_word=texts_per_word,
-        # Those that are alike in both stay in the order of the candidates.
         words=tuple(sorted(words, key=lambda each: each.strength, reverse=True)),
+        untested=None if words else _why_untested(audit),
     )
     content = json.dumps(
         {"format": _FORMAT, "model": audit.summary["model"], **asdict(found)}, indent=1
     )
     write_whole(audit.path, _FILE, content.encode() + b"\n")
     return found
+
+
+def _why_untested(audit: Audit) -> str:
+    if not audit.has_classes:
+        return "the model has no single label of several"
+    if audit.is_hashed:
+        return "the texts were hashed"
+    return (
+        f"no word is in {MIN_TEXTS} texts or more and goes with one class more than"
+        " with the others"
+    )
 
 
 def read_shortcuts(audit: Audit) -> Shortcuts | None:
@@ -146,77 +159,44 @@ def read_shortcuts(audit: Audit) -> Shortcuts | None:
         ) from error
 
 
-class _Reservoir:
-    """A sample that depends on which texts there are, and not on their order."""
-
-    def __init__(self, num_texts: int) -> None:
-        self._num_texts = num_texts
-        self._heap: list[tuple[int, int, Explained]] = []
-
-    def add(self, text: Explained) -> None:
-        rank = zlib.crc32(str(text.row).encode())
-        entry = (-rank, text.row, text)
-        if len(self._heap) < self._num_texts:
-            heapq.heappush(self._heap, entry)
-        else:
-            heapq.heappushpop(self._heap, entry)
-
-    @property
-    def texts(self) -> list[Explained]:
-        return [text for _, _, text in sorted(self._heap, key=lambda each: each[1])]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Samples:
-    having: Mapping[str, list[Explained]]
-    by_label: Mapping[str, list[Explained]]
-    texts_per_word: int
+class _Change:
+    """What became of a text.
 
-    def others(self, word: Deciding) -> list[Explained]:
-        """Return the surest texts without it of other labels, as many of each."""
-        groups = [
-            sorted(
-                (text for text in texts if not _holds(text, word)),
-                key=lambda text: -(text.probability or 0.0),
-            )
-            for label, texts in self.by_label.items()
-            if label != word.label
-        ]
-        num = _texts_per_label(self.texts_per_word, len(self.by_label))
-        chosen = [text for texts in groups for text in texts[:num]]
-        return chosen[: self.texts_per_word]
+    Attributes:
+        is_of_label: Whether it has the word's label now.
+        rise: Of that label's probability, in [-1, 1].
+    """
+
+    is_of_label: bool
+    rise: float
 
 
-def _sample(
-    audit: Audit, candidates: Sequence[Deciding], texts_per_word: int
-) -> _Samples:
-    label_by_word = {each.name: each.label for each in candidates}
-    having = {each.name: _Reservoir(texts_per_word) for each in candidates}
-    num_drawn = _TEXTS_FOR_A_SURE_ONE * _texts_per_label(
-        texts_per_word, len(audit.labels)
-    )
-    by_label = {label: _Reservoir(num_drawn) for label in audit.labels}
-    for text in explained_texts(audit):
-        if text.prediction not in by_label:
-            continue
-        by_label[text.prediction].add(text)
-        for key in {word.key for word in words_of(text)} & label_by_word.keys():
-            if label_by_word[key] == text.prediction:
-                having[key].add(text)
-    return _Samples(
-        having={name: each.texts for name, each in having.items()},
-        by_label={name: each.texts for name, each in by_label.items()},
-        texts_per_word=texts_per_word,
-    )
+def sufficiency(word: Deciding, removal_flips: float) -> float:
+    """Return how often a word has its way in texts that speak against it.
+
+    Args:
+        word: The word as the audit found it.
+        removal_flips: Share of its texts of its label that lose it without the word.
+
+    Returns:
+        Of texts that hold it and have another label without it, the share that it
+        turns, in (0, 1]. One turned text more is counted, so that a word without such
+        texts is not taken for a weak one.
+
+    Source:
+        Pearl 1999, the probability of sufficiency, by interventions on one word.
+    """
+    num_its = word.predicted.value * word.num_texts
+    turned = num_its * removal_flips + 1
+    return turned / (turned + word.num_texts - num_its)
 
 
-def _texts_per_label(texts_per_word: int, num_labels: int) -> int:
-    # Those of a word's own label are not among them.
-    return -(-texts_per_word // max(1, num_labels - 1))
-
-
-def _holds(text: Explained, word: Deciding) -> bool:
-    return any(each.key == word.name for each in words_of(text))
+def _mean(values: Iterable[float]) -> Estimate | None:
+    mean = MeanOfNumbers()
+    for value in values:
+        mean.add(value)
+    return mean.estimate(low=-1, high=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +210,7 @@ class _Tester:
     """
 
     labels: tuple[str, ...]
-    samples: _Samples
+    samples: Samples
     removing: Removing
 
     async def test(self, word: Deciding) -> Shortcut:
@@ -241,21 +221,35 @@ class _Tester:
             asyncio.gather(*(self._without(word.name, text) for text in having)),
             asyncio.gather(*(self._with(word.name, text) for text in others)),
         )
-        drop, num_flipped = Mean(), 0
-        for text, said in zip(having, removed, strict=True):
-            if said is not None and text.prediction is not None:
-                index = self.labels.index(text.prediction)
-                num_flipped += said.label_index != index
-                left = float(said.probabilities[index])
-                drop.add((text.probability or 0.0) - left)
-        answered = [said for said in inserted if said is not None]
-        num_taken = sum(said.label == word.label for said in answered)
+        without = self._changes(word.label, having, removed)
+        within = self._changes(word.label, others, inserted)
+        flips = share(sum(not each.is_of_label for each in without), len(without))
         return Shortcut(
             deciding=word,
-            removal_flips=share(num_flipped, drop.num),
-            removal_drop=drop.estimate(low=-1, high=1),
-            insertion_flips=share(num_taken, len(answered)),
+            removal_flips=flips,
+            removal_drop=_mean(-each.rise for each in without),
+            insertion_flips=share(
+                sum(each.is_of_label for each in within), len(within)
+            ),
+            insertion_rise=_mean(each.rise for each in within),
+            sufficiency=sufficiency(word, 0.0 if flips is None else flips.value),
         )
+
+    def _changes(
+        self,
+        label: str,
+        texts: Sequence[Explained],
+        answers: Sequence[LabelPrediction | None],
+    ) -> list[_Change]:
+        index = self.labels.index(label)
+        return [
+            _Change(
+                is_of_label=said.label_index == index,
+                rise=float(said.probabilities[index]) - text.probabilities[index],
+            )
+            for text, said in zip(texts, answers, strict=True)
+            if said is not None and text.probabilities is not None
+        ]
 
     async def _without(self, name: str, text: Explained) -> LabelPrediction | None:
         words = (word for word in words_of(text) if word.key == name)

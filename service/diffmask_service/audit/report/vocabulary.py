@@ -8,7 +8,7 @@ class does not lift every word, and rare words need to be more consistent.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,11 +59,13 @@ class Vocabulary:
     Attributes:
         words: By label, most deciding first.
         tokens: By label, most deciding first.
+        candidates: Words that may be shortcuts, the likeliest first.
         num_forgotten: Words and tokens that were too many to be counted.
     """
 
     words: Mapping[str, tuple[Deciding, ...]]
     tokens: Mapping[str, tuple[Deciding, ...]]
+    candidates: tuple[Deciding, ...]
     num_forgotten: int
 
 
@@ -168,11 +170,19 @@ class VocabularyCollector:
 
     Args:
         audit: Whose texts they are.
+        num_candidates: Most words that may be shortcuts.
         max_entries: Most words, and most tokens, in memory.
     """
 
-    def __init__(self, audit: Audit, *, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(
+        self,
+        audit: Audit,
+        *,
+        num_candidates: int = 0,
+        max_entries: int = MAX_ENTRIES,
+    ) -> None:
         self._audit = audit
+        self._num_candidates = num_candidates
         self._words, self._tokens = _Counts(max_entries), _Counts(max_entries)
         self._num_by_label: dict[str, int] = {}
 
@@ -200,10 +210,11 @@ class VocabularyCollector:
         return Vocabulary(
             words=self._by_label(self._words),
             tokens=self._by_label(self._tokens),
+            candidates=self._candidates(),
             num_forgotten=self._words.num_forgotten + self._tokens.num_forgotten,
         )
 
-    def candidates(self, num: int) -> Sequence[Deciding]:
+    def _candidates(self) -> tuple[Deciding, ...]:
         """Return the words that decide most and go with a class most, each once.
 
         All classes and both kinds come in turn. A word that the rest of its texts makes
@@ -227,7 +238,7 @@ class VocabularyCollector:
             for each in row:
                 if each is not None:
                     found.setdefault(each.name, each)
-        return list(found.values())[:num]
+        return tuple(found.values())[: self._num_candidates]
 
     def _shares(self) -> Mapping[str, float]:
         total = sum(self._num_by_label.values())

@@ -151,3 +151,26 @@ def test_the_worst_texts_are_those_of_the_largest_divergence(
 ) -> None:
     expected = sorted((row["divergence"] for row in rows), reverse=True)[:20]
     assert [text.divergence for text in findings.worst] == expected
+
+
+def test_texts_are_the_same_without_gates(finished: Audit) -> None:
+    for whole, light in zip(
+        explained_texts(finished),
+        explained_texts(finished, with_gates=False),
+        strict=True,
+    ):
+        num_tokens = len(whole.scores)
+        assert light.input_gates.shape == light.hidden_gates.shape == (0, num_tokens)
+        assert whole.input_gates.shape == (len(STATES), num_tokens)
+        assert light.text == whole.text
+        assert light.probabilities == whole.probabilities
+        assert light.starts.tolist() == whole.starts.tolist()
+        assert light.scores.tolist() == whole.scores.tolist()
+
+
+def test_texts_have_the_probability_of_every_label(finished: Audit) -> None:
+    for text in explained_texts(finished):
+        assert text.probabilities is not None
+        assert sum(text.probabilities) == pytest.approx(1)
+        assert text.prediction == LABELS[int(np.argmax(text.probabilities))]
+        assert text.probability == max(text.probabilities)

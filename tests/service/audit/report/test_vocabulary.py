@@ -25,19 +25,19 @@ def test_a_full_vocabulary_forgets_rare_words_and_says_so(finished: Audit) -> No
 
 
 def test_candidates_come_from_all_classes_in_turn(finished: Audit) -> None:
-    collector = VocabularyCollector(finished)
+    collector = VocabularyCollector(finished, num_candidates=3)
     for _ in range(9):
         collector.add(explained("good fine ,", [1, 1, 1], prediction="positive"))
     for _ in range(6):
         collector.add(explained("bad poor", [1, 1], prediction="negative"))
-    names = [each.name for each in collector.candidates(3)]
+    names = [each.name for each in collector.figures().candidates]
     assert names == ["bad", "fine", "poor"]
 
 
 def test_a_word_that_is_never_kept_can_be_a_candidate(finished: Audit) -> None:
-    collector = VocabularyCollector(finished)
+    collector = VocabularyCollector(finished, num_candidates=9)
     for _ in range(6):
         collector.add(explained("good rare", [1, 0], prediction="positive"))
         collector.add(explained("bad", [1], prediction="negative"))
-    names = [each.name for each in collector.candidates(9)]
+    names = [each.name for each in collector.figures().candidates]
     assert set(names) == {"good", "bad", "rare"}

@@ -11,6 +11,7 @@ from diffmask_training.experiments.report.cells import (
     Target,
     interval_over_units,
     mean_cell,
+    share_cell,
     table,
     target_cell,
     verdict_cell,
@@ -99,10 +100,16 @@ def _row(results: Results, panel: str, measure: str) -> list[str]:
     path = f"{panel}.{measure}"
     found = interval_over_units(results, path)
     digits = 1 if scale == 100 else 2
+    if found is None:
+        cell = "undefined"
+    elif scale == 100:
+        cell = share_cell(found, digits=digits)
+    else:
+        cell = mean_cell(found, digits=digits, smallest=-1, largest=1)
     return [
         _PANELS[panel],
         described,
-        "undefined" if found is None else mean_cell(found, digits=digits, scale=scale),
+        cell,
         target_cell(target, digits=digits, scale=scale),
         verdict_cell(found, target),
     ]

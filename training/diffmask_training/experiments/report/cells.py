@@ -1,5 +1,6 @@
 """Figures as text: means with intervals, targets, and tables in Markdown."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -60,21 +61,44 @@ def interval_over_units(results: Results, path: str) -> Interval | None:
     return interval(defined) if len(defined) == len(values) else None
 
 
-def mean_cell(found: Interval | None, *, digits: int, scale: float = 1.0) -> str:
+def mean_cell(
+    found: Interval | None,
+    *,
+    digits: int,
+    scale: float = 1.0,
+    smallest: float = -math.inf,
+    largest: float = math.inf,
+) -> str:
     """Return a mean with its interval; an undefined one, here always infinite, as ∞.
+
+    Student's interval does not know of bounds: with few runs near one it reaches
+    beyond. It ends there instead, which leaves out no value that the mean can have.
 
     Args:
         found: The figure; that of a single run stands alone.
         digits: Behind the point.
         scale: What it is multiplied by; 100 for per cent.
+        smallest: Value that the figure of a run can have, before it is multiplied.
+        largest: Likewise.
     """
     if found is None:
         return "∞"
     mean = f"{scale * found.mean:.{digits}f}"
     if found.low is None or found.high is None:
         return mean
-    low, high = (f"{scale * end:.{digits}f}" for end in (found.low, found.high))
+    ends = (max(smallest, found.low), min(largest, found.high))
+    low, high = (f"{scale * end:.{digits}f}" for end in ends)
     return f"{mean} [{low}, {high}]"
+
+
+def share_cell(found: Interval | None, *, digits: int) -> str:
+    """Return a mean of shares with its interval, in per cent.
+
+    Args:
+        found: The figure, in [0, 1].
+        digits: Behind the point.
+    """
+    return mean_cell(found, digits=digits, scale=100, smallest=0, largest=1)
 
 
 def target_cell(target: Target | None, *, digits: int, scale: float = 1.0) -> str:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from diffmask_training.experiments.report.cells import (
     interval_over_units,
     mean_cell,
+    share_cell,
     table,
 )
 from diffmask_training.experiments.results import Results
@@ -30,7 +31,7 @@ def methods_section(results: Results) -> str:
             "## Figure 13: methods side by side on hidden states",
             "",
             "At each state of a text every method keeps as many tokens as DiffMask's"
-            f" hard mask does ({mean_cell(kept, digits=1, scale=100)} %), its highest"
+            f" hard mask does ({share_cell(kept, digits=1)} %), its highest"
             " ones, and DiffMask's baseline, which the other methods know nothing of,"
             f" takes the place of the rest. Means over {len(results.units)} texts"
             " [95 % interval].",
@@ -84,7 +85,7 @@ def _row(results: Results, method: str) -> list[str]:
     }
     return [
         _NAMES[method],
-        mean_cell(found["agreement"], digits=1, scale=100),
-        mean_cell(found["divergence"], digits=3),
-        mean_cell(found["correlation"], digits=2),
+        share_cell(found["agreement"], digits=1),
+        mean_cell(found["divergence"], digits=3, smallest=0),
+        mean_cell(found["correlation"], digits=2, smallest=-1, largest=1),
     ]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from diffmask_training.errors import DataError
 from diffmask_training.experiments.report.cells import (
     Target,
-    mean_cell,
+    share_cell,
     table,
     target_cell,
     verdict_cell,
@@ -222,7 +222,7 @@ def _row(results: Results, kind: str, measure: str) -> list[str]:
     return [
         _KINDS[kind],
         _MEASURES[measure],
-        mean_cell(found, digits=1, scale=100),
+        share_cell(found, digits=1),
         _PAPER[kind].get(measure, ""),
         target_cell(target, digits=0, scale=100),
         verdict_cell(found, target),
@@ -251,7 +251,7 @@ def _first(results: Results) -> list[str]:
     return [
         _KINDS["hidden"],
         "sentences whose first token is the surest at the last state, %",
-        mean_cell(found, digits=1, scale=100),
+        share_cell(found, digits=1),
         "99",
         target_cell(_FIRST_TOKEN, digits=0, scale=100),
         verdict_cell(found, _FIRST_TOKEN),

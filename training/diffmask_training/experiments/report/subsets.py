@@ -7,8 +7,8 @@ import numpy as np
 from diffmask_training.experiments.report.cells import (
     Target,
     interval_over_units,
-    mean_cell,
     over_units,
+    share_cell,
     table,
     target_cell,
     trials,
@@ -101,7 +101,7 @@ def _search_paragraph(results: Results) -> str:
     return (
         f"A GRU of width {settings['width']} with word vectors of its own (the paper's"
         " reads frozen pretrained ones and is the stronger classifier; no accuracy of"
-        f" it is given) classifies {mean_cell(accuracy, digits=1, scale=100)} % of the"
+        f" it is given) classifies {share_cell(accuracy, digits=1)} % of the"
         f" {sentences[0]:.0f} development sentences of SST-5 rightly. Explained are the"
         f" {texts[0]:.0f} with at most {settings['max_words']} words"
         f"{_text_limit(settings['max_texts'])}. Exact search ran all"
@@ -111,8 +111,8 @@ def _search_paragraph(results: Results) -> str:
         f" {np.sum([t or 0 for t in texts]):.0f} searches without an answer, which"
         " count as missed in optimality and are left out of precision, recall and F1."
         " The smallest subsets hold"
-        f" {mean_cell(share, digits=1, scale=100)} % of the words and are the only"
-        f" ones of their size in {mean_cell(unique, digits=1, scale=100)} % of the"
+        f" {share_cell(share, digits=1)} % of the words and are the only"
+        f" ones of their size in {share_cell(unique, digits=1)} % of the"
         " texts."
     )
 
@@ -123,10 +123,8 @@ def _text_limit(max_texts: int) -> str:
 
 def _cells(results: Results, method: str) -> list[str]:
     return [
-        mean_cell(
-            interval_over_units(results, f"methods.{method}.{measure}"),
-            digits=2,
-            scale=100,
+        share_cell(
+            interval_over_units(results, f"methods.{method}.{measure}"), digits=2
         )
         for measure in _MEASURES
     ]

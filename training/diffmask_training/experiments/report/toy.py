@@ -10,6 +10,7 @@ from diffmask_training.experiments.report.cells import (
     interval_over_units,
     mean_cell,
     over_units,
+    share_cell,
     table,
     target_cell,
     trials,
@@ -86,9 +87,7 @@ def toy_section(
     ]
     accuracy = interval_over_units(results, "accuracy")
     probe = {
-        name: mean_cell(
-            interval_over_units(results, f"probe.{name}"), digits=1, scale=100
-        )
+        name: share_cell(interval_over_units(results, f"probe.{name}"), digits=1)
         for name in (
             "agreement",
             "kept_share",
@@ -111,7 +110,7 @@ def toy_section(
                 [_row(file, name) for file, name in figures],
             ),
             "",
-            f"Models answer {mean_cell(accuracy, digits=2, scale=100)} % of the test"
+            f"Models answer {share_cell(accuracy, digits=2)} % of the test"
             " questions rightly (paper: over 99 %). Under the probes' hard masks"
             f" {probe['agreement']} % of the answers stay, with"
             f" {probe['kept_share']} % of the states kept. A state of one of the"
@@ -187,7 +186,9 @@ def _row(results: Results, name: str) -> list[str]:
         found = interval_over_units(results, f"divergences.{name}.{measure}")
         target = _TARGETS.get(name, (None, None))[index]
         cells += [
-            mean_cell(found, digits=4 if name.startswith("diffmask") else 2),
+            mean_cell(
+                found, digits=4 if name.startswith("diffmask") else 2, smallest=0
+            ),
             paper[index],
             target_cell(target, digits=3 if name.startswith("diffmask") else 2),
             verdict_cell(found, target),

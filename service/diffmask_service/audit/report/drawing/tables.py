@@ -53,9 +53,14 @@ def count(value: int) -> Html:
     return _cell(value, f"{value:,}")
 
 
-def amount(value: float) -> Html:
-    """Return a cell with a number that has no interval."""
-    return _cell(value, f"{value:z.1f}")
+def amount(value: float, *, form: str = "z.1f") -> Html:
+    """Return a cell with a number that has no interval.
+
+    Args:
+        value: The number.
+        form: How it is written.
+    """
+    return _cell(value, f"{value:{form}}")
 
 
 def figure(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from diffmask_service.audit.report.drawing.tables import amount, count, figure, table
 from diffmask_service.audit.report.findings import Findings
+from diffmask_service.audit.report.shortcuts import Shortcut
 from diffmask_service.audit.report.vocabulary import MIN_TEXTS, Deciding
 from diffmask_service.render.markup import Html, element
 from diffmask_service.render.report import printable
@@ -66,9 +67,11 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
         yield element(
             "p",
             "Not tested: that takes runs of the model, made at the end of diffmask"
-            " audit for models with a single label, unless --shortcut-words is 0 or the"
-            " texts were hashed.",
+            " audit unless --shortcut-words is 0.",
         )
+        return
+    if found.untested is not None:
+        yield element("p", f"None was tested: {found.untested}.")
         return
     yield element(
         "p",
@@ -78,20 +81,26 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
         f" Removal: every place of the word is {found.way}; the share counts texts that"
         " lose their label. Insertion: the word is put in front of texts of other"
         " labels of which the model is sure (the surest quarter of a sample), from"
-        " which its removal leads back; the share counts those that take its label. The"
-        " only reason that a text gives flips it by its removal, and rightly so. A word"
-        " that turns nearly every text that it is put into decides whatever else the"
-        " text says: ask where it comes from. A word is marked as a suspect when the"
-        f" interval of its insertion lies above {_SUSPECT:.0%}.",
+        " which its removal leads back; the share counts those that take its label, and"
+        " the rise says how much probability moves to it. The only reason that a text"
+        " gives flips it by its removal, and rightly so. A word that turns nearly every"
+        " text that it is put into decides whatever else the text says: ask where it"
+        " comes from. A word is marked as a suspect when the interval of its share of"
+        f" insertions lies above {_SUSPECT:.0%}. Sufficiency: of texts that hold the"
+        " word and have another label without it, the share that it turns to its own; 1"
+        " where there are none. A word against which many of its own texts go does not"
+        " decide them, whatever it does where it is put in.",
     )
     rows = [
         [
             printable(each.deciding.name),
             printable(each.deciding.label),
-            "suspect" if each.strength[0] > _SUSPECT else "",
+            "suspect" if _is_suspect(each) else "",
             count(each.deciding.num_texts),
             figure(each.removal_flips, form=".0%", bar=True),
             figure(each.insertion_flips, form=".0%", bar=True),
+            figure(each.insertion_rise, form="z.2f"),
+            amount(each.sufficiency, form=".2f"),
             figure(each.removal_drop, form="z.2f"),
             figure(each.deciding.score, form=".2f"),
         ]
@@ -105,14 +114,21 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
             "texts",
             "removal flips",
             "insertion flips",
+            "rise of probability",
+            "sufficiency",
             "fall of probability",
             "score",
         ],
         rows,
-        caption="Suspected shortcuts, strongest first: by the lower end of insertion's"
-        " interval, then of removal's",
+        caption="Suspected shortcuts, strongest first: by the lower end of the"
+        " interval of insertion's rise, times sufficiency",
         cls="sortable",
     )
+
+
+def _is_suspect(word: Shortcut) -> bool:
+    flips = word.insertion_flips
+    return flips is not None and flips.low > _SUSPECT
 
 
 def _table(kind: str, label: str, rows: tuple[Deciding, ...]) -> Html:
