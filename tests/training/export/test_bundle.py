@@ -91,6 +91,13 @@ def test_parity_covers_every_length_within_the_tolerance(
     assert max(parity.max_logit_difference, parity.max_gate_difference) <= 1e-5
 
 
+def test_no_graph_tells_where_it_was_made(bundle_directory: Path) -> None:
+    here = str(Path(__file__).parents[3]).encode()
+    for graph in bundle_directory.glob("*.onnx"):
+        assert here not in graph.read_bytes()
+        assert b"stack_trace" not in graph.read_bytes()
+
+
 def test_service_gives_what_pytorch_gives(
     bundle_directory: Path, config: ExportConfig
 ) -> None:

@@ -53,4 +53,17 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
         fuse(program.model)
     model: ModelProto = program.model_proto
     check_fusion(model, module.encoder.model)
+    _forget_places(model)
     return model
+
+
+def _forget_places(model: ModelProto) -> None:
+    # The exporter notes for each node where in which file of this machine it came from.
+    for part in (model.graph, *model.functions):
+        for node in part.node:
+            node.ClearField("doc_string")
+            node.ClearField("metadata_props")
+        part.ClearField("metadata_props")
+        for value in part.value_info:
+            value.ClearField("metadata_props")
+    model.ClearField("metadata_props")
