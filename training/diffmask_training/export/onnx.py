@@ -4,6 +4,7 @@ import logging
 import warnings
 
 import torch
+from google.protobuf.message import Message
 from onnx import ModelProto
 
 from diffmask_service.bundle import prediction_outputs
@@ -59,11 +60,14 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
 
 def _forget_places(model: ModelProto) -> None:
     # The exporter notes for each node where in which file of this machine it came from.
-    for part in (model.graph, *model.functions):
-        for node in part.node:
-            node.ClearField("doc_string")
-            node.ClearField("metadata_props")
-        part.ClearField("metadata_props")
-        for value in part.value_info:
-            value.ClearField("metadata_props")
-    model.ClearField("metadata_props")
+    graph = model.graph
+    _forget(model, graph, *graph.node, *graph.value_info)
+    for function in model.functions:
+        _forget(function, *function.node, *function.value_info)
+
+
+def _forget(*parts: Message) -> None:
+    for part in parts:
+        for field in ("doc_string", "metadata_props"):
+            if field in part.DESCRIPTOR.fields_by_name:
+                part.ClearField(field)
