@@ -21,6 +21,7 @@ from diffmask_service.repository import (
     ModelState,
     OneBundle,
     Repository,
+    spare_living,
     watch,
 )
 from diffmask_service.telemetry import Telemetry, connect_tracer
@@ -282,6 +283,7 @@ def build_repository(config: ServiceConfig, telemetry: Telemetry) -> Repository:
             precision=config.precision or None,
         ),
         max_versions=config.max_versions,
+        on_change=spare_living,
     )
 
 

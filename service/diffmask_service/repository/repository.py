@@ -33,6 +33,10 @@ _LONGEST_DRAIN_SECONDS = 86_400.0
 _Value = TypeVar("_Value")
 
 
+def _nothing() -> None:
+    pass
+
+
 class Repository:
     """The engines of one server; lives on one event loop.
 
@@ -44,6 +48,8 @@ class Repository:
         source: Where more is found; None for nowhere.
         open_engine: Makes an engine of a checked bundle; runs off the loop.
         max_versions: Versions of a model that stay loaded, the highest first, >= 1.
+        on_change: Called on the loop after a version has begun to answer, and after an
+            engine that no longer does has been closed.
     """
 
     def __init__(
@@ -53,11 +59,13 @@ class Repository:
         source: Source | None = None,
         open_engine: Callable[[Bundle], Engine] = Engine.open,
         max_versions: int = 1,
+        on_change: Callable[[], None] = _nothing,
     ) -> None:
         self._shelf = Shelf()
         self._source = source
         self._open_engine = open_engine
         self._max_versions = max_versions
+        self._on_change = on_change
         self._unloaded: set[str] = set()
         self._leaving: dict[Engine, asyncio.Task[None]] = {}
         # One change at a time; requests never wait for it.
@@ -336,7 +344,8 @@ class Repository:
         )
         _LOG.info("model %s, version %d is ready", slot.name, slot.version)
         if slot.engine is not None:
-            self._leave(slot.engine, lambda: None)
+            self._leave(slot.engine, _nothing)
+        self._on_change()
 
     def _let_go(self, slot: Slot, *, note: str, is_gone: bool) -> None:
         leaving = Slot(
@@ -367,6 +376,8 @@ class Repository:
             engine.close()
             del self._leaving[engine]
             then()
+            # Once nothing here names the engine any more.
+            asyncio.get_running_loop().call_soon(self._on_change)
 
         self._leaving[engine] = asyncio.create_task(end())
 
