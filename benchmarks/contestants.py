@@ -1,7 +1,9 @@
 """Servers of the same graph, ours and others', as `others` asks them.
 
-Each takes one text a call and answers with its logits. Of the others every one runs in
-an environment of its own, out of the modules in `peers`.
+Each takes one text a call and answers with its logits. Callers do as little as they can
+beside that, since they share the machine with the server: over gRPC they are plain
+stubs. Of the others every one runs in an environment of its own, out of the modules in
+`peers`.
 """
 
 import http.client
@@ -22,10 +24,8 @@ import grpc
 
 from benchmarks.servers import running
 from diffmask_service.bundle import cut_graph, read_bundle
-from diffmask_service.client import Client
-from diffmask_service.core.predictions import LabelPrediction
-from diffmask_service.core.values import GateKind
 from diffmask_service.wire.inference import messages as pb
+from diffmask_service.wire.pb import explain_pb2
 
 _PEERS = Path(__file__).parent / "peers"
 _START_SECONDS = 180.0
@@ -78,17 +78,28 @@ def our_server(bundle: Path, *, explains: bool) -> Iterator[Contestant]:
         bundle: A classifier.
         explains: Whether the gates of both kinds are asked for, or the prediction.
     """
-    gates = tuple(GateKind) if explains else ()
+    gates = [explain_pb2.GATE_KIND_INPUT, explain_pb2.GATE_KIND_HIDDEN]
+    options = explain_pb2.ExplainOptions(truncate=True, gates=gates if explains else [])
 
     @contextmanager
     def connect() -> Iterator[Ask]:
         def ask(text: str) -> Sequence[float]:
-            explanation = client.explain_one(text, truncate=True, gates=gates)
-            if not isinstance(explanation.prediction, LabelPrediction):
-                raise TypeError("only classifiers are compared")
-            return [float(value) for value in explanation.prediction.logits]
+            request = explain_pb2.ExplainRequest(
+                inputs=[explain_pb2.TextInput(text=text)], options=options
+            )
+            (explanation,) = method(request).explanations
+            if bool(explanation.input_gates.values) is not explains:
+                raise RuntimeError("our server left gates out, or sent them unasked")
+            return list(explanation.prediction.logits)
 
-        with Client(server.target) as client:
+        with grpc.insecure_channel(server.target) as channel:
+            method: grpc.UnaryUnaryMultiCallable[
+                explain_pb2.ExplainRequest, explain_pb2.ExplainResponse
+            ] = channel.unary_unary(
+                "/diffmask.v1.Explainer/Explain",
+                explain_pb2.ExplainRequest.SerializeToString,
+                explain_pb2.ExplainResponse.FromString,
+            )
             yield ask
 
     with running(bundle, log_level="WARNING") as server:

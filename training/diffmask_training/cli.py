@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from diffmask_service import __version__
+
 _OVERVIEW = """\
 Fit DiffMask probes on a frozen fine-tuned transformer and export them for serving.
 
@@ -98,6 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line without the program's name; the process's own when None.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        print(f"diffmask-train {__version__}")
+        return 0
     if not given or given[0] in {"-h", "--help"} or given[0] not in _COMMANDS:
         return _overview(given)
     name = given[0]
@@ -130,6 +135,7 @@ def _overview(given: Sequence[str]) -> int:
     lines = [_OVERVIEW, "commands:"]
     lines += [f"  {name:10} {c.summary}" for name, c in _COMMANDS.items()]
     lines += ["", "Each has its own --help; --recipe NAME supplies its defaults."]
+    lines += ["--version says which release this is."]
     is_help = not given or given[0] in {"-h", "--help"}
     if not is_help:
         lines.insert(0, f"diffmask-train: no command {given[0]!r}\n")

@@ -196,7 +196,7 @@ def _finished(
             multipliers=best.multipliers,
             fit_seconds=time.perf_counter() - since,
             seconds_by_stage=trainer.stopwatch.state_dict(),
-            processor=f"{processor_name()}, {torch.get_num_threads()} threads",
+            processor=_processor(),
             config={
                 name: str(value) if isinstance(value, Path) else value
                 for name, value in dataclasses.asdict(trainer.config).items()
@@ -255,3 +255,8 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _processor() -> str:
+    threads = torch.get_num_threads()
+    return f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"

@@ -1,7 +1,7 @@
 """What a run must have in common with another to go on from its checkpoint.
 
-A run that goes on equals one that was never interrupted only where settings, weights
-and texts are the same. Where they lie does not matter.
+A run that goes on equals one that was never interrupted only where settings, weights,
+texts and the programs that compute are the same. Where they lie does not matter.
 """
 
 import dataclasses
@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from diffmask_service import __version__
 from diffmask_training.batches import Encoding
 from diffmask_training.errors import CheckpointError
 
@@ -31,7 +34,8 @@ def identity_of(config: Any, **compared: str) -> dict[str, str]:
         for name, value in dataclasses.asdict(config).items()
         if name not in _PLACES and not isinstance(value, Path)
     }
-    return {**settings, **{n.replace("_", " "): v for n, v in compared.items()}}
+    named = {name.replace("_", " "): value for name, value in compared.items()}
+    return {**settings, **named, "diffmask": __version__, "torch": str(torch.__version__)}
 
 
 def digest_of(encodings: Iterable[Encoding]) -> str:

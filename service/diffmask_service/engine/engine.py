@@ -244,7 +244,12 @@ class Engine:
         options = ExplainOptions(gates=frozenset(), truncate=truncate)
         turn = self._door.turn(deadline=deadline, priority=0)
         with self._admission.admit([text], options, turn) as admitted:
-            (tokenized,) = self._tokenize([text], truncate=truncate)
+            done = await self._text_work.do(
+                "tokenize",
+                lambda: self._tokenize([text], truncate=truncate),
+                is_small=admitted.is_small,
+            )
+            (tokenized,) = done.value
             if keep.shape != tokenized.input_ids.shape:
                 raise InvalidInput(
                     f"the text has {len(tokenized.input_ids)} tokens, and `keep` has"
