@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ async def kill(bundle: Path, *, calls: int, retries: bool = False) -> Figures:
         "on their way at the kill": in_flight,
         "failed": len(crowd.failures),
         "failed, begun after the kill": len(late),
+        "failed with": _reasons(crowd),
         "seconds from ready to the first answer": seconds,
     }
 
@@ -153,6 +155,7 @@ async def roll(
         "stops": rounds,
         "calls": crowd.ended,
         "failed": len(crowd.failures),
+        "failed with": _reasons(crowd),
         "ended badly": sum(status != 0 for status in statuses),
     }
 
@@ -213,6 +216,7 @@ async def leave_unread(bundle: Path, *, readers: int, calls: int) -> Figures:
         "calls never read": readers * _CALLS_OF_A_READER,
         "calls of others": crowd.ended,
         "failed": len(crowd.failures),
+        "failed with": _reasons(crowd),
         "grown by, MiB": grown / 2**20,
     }
 
@@ -256,6 +260,15 @@ def _crowd(channel: grpc.aio.Channel) -> Crowd:
         messages=[call.message for call in plan],
         callers=_CALLERS,
     )
+
+
+def _reasons(crowd: Crowd) -> str:
+    first: dict[str, str] = {}
+    for each in crowd.failures:
+        first.setdefault(each.status, each.message)
+    counts = Counter(each.status for each in crowd.failures)
+    told = (f"{count} {name}, first: {first[name]}" for name, count in counts.items())
+    return "; ".join(told) or "-"
 
 
 async def _send_at_once(
