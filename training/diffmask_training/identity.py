@@ -35,7 +35,12 @@ def identity_of(config: Any, **compared: str) -> dict[str, str]:
         if name not in _PLACES and not isinstance(value, Path)
     }
     named = {name.replace("_", " "): value for name, value in compared.items()}
-    return {**settings, **named, "diffmask": __version__, "torch": str(torch.__version__)}
+    return {
+        **settings,
+        **named,
+        "diffmask": __version__,
+        "torch": str(torch.__version__),
+    }
 
 
 def digest_of(encodings: Iterable[Encoding]) -> str:
