@@ -189,6 +189,12 @@ class Batcher:
         """Return how many entries wait; callable from any thread."""
         return len(self._line)
 
+    async def join(self) -> None:
+        """Wait for the runs that go on, and free the threads; nothing runs any more."""
+        # The pool alone is named in the other thread, so that whoever drops the batcher
+        # then has let go of all of it.
+        await asyncio.to_thread(self._workers.shutdown)
+
     def close(self) -> None:
         """Fail what still waits, let the running end, and free the threads."""
         with self._lock:
