@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import uvicorn
@@ -15,21 +16,49 @@ from diffmask_service.transport.tls import TlsFiles, http_context
 
 # A browser opens a handful, a scrape one.
 _MAX_CONNECTIONS = 256
-_SILENT_SECONDS = 10
+_ARRIVAL_SECONDS = 10.0
 
 
-class _PatientProtocol(H11Protocol):
-    """Closes connections that bring no request; Uvicorn waits for the first for ever.
+class _PromptProtocol(H11Protocol):
+    """Closes connections that bring no request in time, and those that are too many.
 
-    With this many of them, nobody else would be served.
+    Uvicorn waits for the first byte of a connection for ever, and likewise for the rest
+    of any request, and its limit refuses requests alone. A few hundred connections that
+    bring none would leave nobody else served.
+
+    Args:
+        *args: Uvicorn's own.
+        arrival_seconds: Time for the first request of a connection, seconds; a later
+            one has what Uvicorn gives to a connection that is kept alive.
+        **settings: Uvicorn's own.
     """
+
+    def __init__(self, *args: Any, arrival_seconds: float, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._arrival_seconds = arrival_seconds
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(
-            _SILENT_SECONDS, self.timeout_keep_alive_handler
+            self._arrival_seconds, self.timeout_keep_alive_handler
         )
+        most = self.limit_concurrency
+        if most is not None and len(self.connections) > most:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came; nothing less than a request ends the wait for it."""
+        # Out of reach of Uvicorn, which ends it at the first byte.
+        waiting, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        before = self.cycle
+        super().data_received(data)
+        if waiting is None:
+            return
+        if self.cycle is before:
+            self.timeout_keep_alive_task = waiting
+        else:
+            waiting.cancel()
 
 
 class ConsoleServer:
@@ -41,6 +70,8 @@ class ConsoleServer:
         port: Port to listen on; 0 lets the system choose.
         max_header_bytes: Largest headers of a request, bytes.
         tls: Certificate; None for plain text.
+        max_connections: Most connections at a time, >= 1; further ones are closed.
+        arrival_seconds: Time for the first request of a connection, seconds, > 0.
 
     Attributes:
         port: Port that it listens on.
@@ -57,6 +88,8 @@ class ConsoleServer:
         port: int,
         max_header_bytes: int,
         tls: TlsFiles | None = None,
+        max_connections: int = _MAX_CONNECTIONS,
+        arrival_seconds: float = _ARRIVAL_SECONDS,
     ) -> None:
         secure = None if tls is None else http_context(tls)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -68,9 +101,10 @@ class ConsoleServer:
                 " port or choose another with --metrics-port"
             ) from error
         self.port: int = self._socket.getsockname()[1]
+        protocol: Any = partial(_PromptProtocol, arrival_seconds=arrival_seconds)
         config = uvicorn.Config(
             application,
-            http=_PatientProtocol,
+            http=protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -79,7 +113,7 @@ class ConsoleServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
+            limit_concurrency=max_connections,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=max_header_bytes,
         )
