@@ -112,9 +112,10 @@ def build_application(
             for name in METHOD_NAMES
         ),
     ]
-    return _WithHeaders(
-        Starlette(routes=routes), max_header_bytes=limits.max_header_bytes
-    )
+    application = Starlette(routes=routes)
+    # Such a redirect would lead to whatever host the caller named.
+    application.router.redirect_slashes = False
+    return _WithHeaders(application, max_header_bytes=limits.max_header_bytes)
 
 
 class _WithHeaders:
