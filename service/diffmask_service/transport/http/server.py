@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from diffmask_service.errors import StartError
+from diffmask_service.transport.http.names import names_of, refusal
 from diffmask_service.transport.tls import TlsFiles, http_context
 from diffmask_service.transport.tokens import TokenFile
 
@@ -136,7 +137,7 @@ class MetricsServer:
             self._server = make_server(
                 host,
                 port,
-                _only_metrics(make_wsgi_app(registry), tokens),
+                _only_metrics(make_wsgi_app(registry), tokens, names_of(host)),
                 _ThreadedServerOfIpv6 if ":" in host else _ThreadedServer,
                 _QuietHandler,
             )
@@ -172,7 +173,7 @@ def _cut_off(connection: socket.socket) -> None:
 
 
 def _only_metrics(
-    metrics: Callable[..., Any], tokens: TokenFile | None
+    metrics: Callable[..., Any], tokens: TokenFile | None, names: tuple[str, ...]
 ) -> Callable[..., Iterable[bytes]]:
     def application(
         environ: dict[str, Any], start_response: Callable[..., Any]
@@ -182,7 +183,13 @@ def _only_metrics(
 
         plain = ("Content-Type", "text/plain")
         header = environ.get("HTTP_AUTHORIZATION", "")
-        if tokens is not None and not tokens.admits(header):
+        if tokens is None:
+            # With tokens there is no need: a stranger's page has none.
+            reason = refusal(names, environ.get("HTTP_HOST", ""))
+            if reason is not None:
+                start("403 Forbidden", [plain])
+                return [f"{reason}\n".encode()]
+        elif not tokens.admits(header):
             wanted = ("WWW-Authenticate", "Bearer")
             start("401 Unauthorized", [plain, wanted])
             return [b"send a metrics token\n"]

@@ -138,8 +138,15 @@ def test_an_ipv6_address_is_listened_on() -> None:
     server.stop()
 
 
-def ask(url: str, *, header: str = "", context: ssl.SSLContext | None = None) -> int:
-    request = urllib.request.Request(url, headers={"Authorization": header})
+def ask(
+    url: str,
+    *,
+    header: str = "",
+    host: str = "localhost",
+    context: ssl.SSLContext | None = None,
+) -> int:
+    headers = {"Authorization": header, "Host": host}
+    request = urllib.request.Request(url, headers=headers)
     try:
         with urllib.request.urlopen(request, context=context) as answer:
             return int(answer.status)
@@ -169,6 +176,32 @@ def test_metrics_ask_for_their_token(tmp_path: Path, header: str, status: int) -
         assert ask(url, header=header) == status
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("localhost:1", 200), ("[::1]", 200), ("stranger.example", 403), ("[::1", 403)],
+)
+def test_a_server_of_this_machine_goes_by_its_names(
+    address: str, name: str, status: int
+) -> None:
+    assert ask(f"{address}/metrics", host=name) == status
+
+
+def test_a_token_opens_the_metrics_under_any_name(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(TOKEN)
+    tokens = TokenFile(tmp_path / "tokens", setting="--metrics-token-file")
+    registry = Telemetry().registry
+    server = MetricsServer(registry, host="127.0.0.1", port=0, tokens=tokens).start()
+    url = f"http://127.0.0.1:{server.port}/metrics"
+    assert ask(url, header=f"Bearer {TOKEN}", host="metrics.example") == 200
+    server.stop()
+
+
+def test_a_server_for_others_goes_by_any_name() -> None:
+    server = MetricsServer(Telemetry().registry, host="0.0.0.0", port=0).start()
+    assert ask(f"http://127.0.0.1:{server.port}/metrics", host="a.example") == 200
+    server.stop()
 
 
 def test_metrics_are_encrypted_and_a_new_certificate_is_taken_up(
