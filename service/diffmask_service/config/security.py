@@ -5,7 +5,7 @@ from pathlib import Path
 
 from diffmask_service.config.setting import path_or_none, setting
 from diffmask_service.transport.grpc.server import GrpcSecurity
-from diffmask_service.transport.http.console.opening import LOOPBACK
+from diffmask_service.transport.http.names import LOOPBACK
 from diffmask_service.transport.tls import TlsFiles
 from diffmask_service.transport.tokens import TokenFile
 

@@ -272,8 +272,20 @@ class Engine:
         """
         return await self._lifecycle.drain(timeout_seconds)
 
+    async def join(self) -> None:
+        """Wait for work whose callers have left, without holding up the event loop.
+
+        To be called after a drain in which every request ended; then `close` does not
+        wait any more.
+        """
+        await self._batcher.join()
+        await self._text_work.join()
+
     def close(self) -> None:
-        """Fail what still waits and free the threads; the engine is of no more use."""
+        """Fail what still waits and free the threads; the engine is of no more use.
+
+        Holds up the event loop until the runs in progress have ended.
+        """
         self._lifecycle.close()
         self._batcher.close()
         self._text_work.close()

@@ -64,6 +64,10 @@ class TextWork:
         began = self._clock()
         return Timed(value=work(), seconds=self._clock() - began)
 
+    async def join(self) -> None:
+        """Wait for the work that goes on, and free the thread."""
+        await asyncio.to_thread(self._worker.shutdown)
+
     def close(self) -> None:
-        """Free the thread."""
+        """Let the work that goes on end, and free the thread."""
         self._worker.shutdown(wait=True)

@@ -373,6 +373,8 @@ class Repository:
     def _leave(self, engine: Engine, then: Callable[[], None]) -> None:
         async def end() -> None:
             await engine.drain(_LONGEST_DRAIN_SECONDS)
+            # What a caller left behind goes on, and others need the loop meanwhile.
+            await engine.join()
             engine.close()
             del self._leaving[engine]
             then()

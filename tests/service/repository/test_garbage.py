@@ -37,7 +37,11 @@ async def test_a_served_model_is_spared_and_one_let_go_leaves_nothing(
     await repository.refresh()
     assert version_found(repository) == "2"
     await changes.until(lambda: ("tiny", "1", False) in changes.told)
-    while states(repository) != {"tiny/1": "UNAVAILABLE", "tiny/2": "READY"}:
+    # The index tells nobody of this.
+    while states(repository) != {  # noqa: ASYNC110
+        "tiny/1": "UNAVAILABLE",
+        "tiny/2": "READY",
+    }:
         await asyncio.sleep(0)
     for _ in range(3):
         await asyncio.sleep(0)

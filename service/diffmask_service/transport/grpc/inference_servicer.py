@@ -1,7 +1,6 @@
 """The Open Inference Protocol: convert, call the engine, convert."""
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, Protocol, TypeAlias
@@ -21,9 +20,12 @@ from diffmask_service.repository import ModelState, Repository
 from diffmask_service.transport.grpc.call import CURRENT_CALL, Call
 from diffmask_service.transport.grpc.deadlines import deadline_of
 from diffmask_service.transport.grpc.health import HealthServicer
-from diffmask_service.transport.grpc.interceptors import MalformedMessage
-from diffmask_service.transport.grpc.statuses import Failure, settle
-from diffmask_service.transport.grpc.streams import answer_in_order, stream_stopped
+from diffmask_service.transport.grpc.statuses import Failure
+from diffmask_service.transport.grpc.stream_methods import (
+    OrMalformed,
+    StreamMethod,
+    Streams,
+)
 from diffmask_service.wire.inference import (
     Running,
     config_to_message,
@@ -46,8 +48,6 @@ _EXTENSIONS = (
 )
 _CONTROL_EXTENSION = "model_repository"
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-# What takes the place of a message that does not parse says so by its type.
-_StreamRequest: TypeAlias = pb.ModelInferRequest | MalformedMessage
 
 
 class ModelControl(Protocol):
@@ -87,9 +87,14 @@ class InferenceServicer:
         self._repository = repository
         self._health = health
         self._control = control
-        self._stopping = stopping
-        self._stream_window = stream_window
         self._clock = clock
+        self._streams = Streams(stopping=stopping, window=stream_window, clock=clock)
+        self._infer_stream = StreamMethod(
+            name="ModelStreamInfer",
+            answer=self._infer_in_stream,
+            write_answer=_write_answer,
+            write_failure=_write_failure,
+        )
 
     async def ServerLive(
         self, request: pb.ServerLiveRequest, context: _Context
@@ -185,21 +190,12 @@ class InferenceServicer:
         return await self._infer(request, CURRENT_CALL.get(), context.time_remaining())
 
     async def ModelStreamInfer(
-        self, requests: AsyncIterator[_StreamRequest], context: _Context
+        self,
+        requests: AsyncIterator[OrMalformed[pb.ModelInferRequest]],
+        context: _Context,
     ) -> None:
         """Predict and explain one batch after the other."""
-        stream, numbers = CURRENT_CALL.get(), itertools.count(1)
-        is_complete = await answer_in_order(
-            requests,
-            answer=lambda request: self._infer_in_stream(
-                request, stream=stream, number=next(numbers)
-            ),
-            write=context.write,
-            window=self._stream_window,
-            stopping=self._stopping,
-        )
-        if not is_complete:
-            raise stream_stopped()
+        await self._streams.answer(requests, self._infer_stream, write=context.write)
 
     async def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: _Context
@@ -270,35 +266,8 @@ class InferenceServicer:
         return write_reply(reply, asked, model)
 
     async def _infer_in_stream(
-        self, request: _StreamRequest, *, stream: Call, number: int
-    ) -> pb.ModelStreamInferResponse:
-        began = self._clock()
-        call = Call(request_id=f"{stream.request_id}.{number}")
-        outcome = await settle(
-            self._infer_one(request, call), request_id=call.request_id
-        )
-        code = outcome.code if isinstance(outcome, Failure) else grpc.StatusCode.OK
-        if code is grpc.StatusCode.UNAVAILABLE and self._stopping.is_set():
-            # Read, but too late to be taken: the stream ends before it.
-            raise stream_stopped()
-        call.log("ModelStreamInfer/request", code, seconds=self._clock() - began)
-        stream.add(call)
-        if not isinstance(outcome, Failure):
-            return pb.ModelStreamInferResponse(infer_response=outcome)
-        given = "" if isinstance(request, MalformedMessage) else request.id
-        return failure_to_message(
-            outcome.message,
-            status=outcome.code.name,
-            request_id=call.request_id,
-            given_id=given,
-            retry_after_seconds=outcome.retry_after_seconds,
-        )
-
-    async def _infer_one(
-        self, request: _StreamRequest, call: Call
+        self, request: pb.ModelInferRequest, call: Call
     ) -> pb.ModelInferResponse:
-        if isinstance(request, MalformedMessage):
-            raise request.error()
         # The deadline of a stream is not that of each of its requests.
         return await self._infer(request, call, None)
 
@@ -340,3 +309,23 @@ def _check_repository(name: str) -> None:
             "repository_name: is given, but there is one repository, without a name;"
             " leave it out"
         )
+
+
+def _write_answer(
+    given_id: str, response: pb.ModelInferResponse
+) -> pb.ModelStreamInferResponse:
+    # Which has the name in it already.
+    del given_id
+    return pb.ModelStreamInferResponse(infer_response=response)
+
+
+def _write_failure(
+    given_id: str, failure: Failure, call: Call
+) -> pb.ModelStreamInferResponse:
+    return failure_to_message(
+        failure.message,
+        status=failure.code.name,
+        request_id=call.request_id,
+        given_id=given_id,
+        retry_after_seconds=failure.retry_after_seconds,
+    )

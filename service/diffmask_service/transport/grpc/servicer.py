@@ -1,10 +1,8 @@
 """The Explainer service: convert, call the engine, convert."""
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import TypeAlias
 
 import grpc
 
@@ -12,9 +10,12 @@ from diffmask_service.core.values import Reply
 from diffmask_service.repository import Repository
 from diffmask_service.transport.grpc.call import CURRENT_CALL, Call
 from diffmask_service.transport.grpc.deadlines import deadline_of
-from diffmask_service.transport.grpc.interceptors import MalformedMessage
-from diffmask_service.transport.grpc.statuses import Failure, settle
-from diffmask_service.transport.grpc.streams import answer_in_order, stream_stopped
+from diffmask_service.transport.grpc.statuses import Failure
+from diffmask_service.transport.grpc.stream_methods import (
+    OrMalformed,
+    StreamMethod,
+    Streams,
+)
 from diffmask_service.wire.converters import (
     ExplainCall,
     model_to_proto,
@@ -23,9 +24,6 @@ from diffmask_service.wire.converters import (
     stream_request_from_proto,
 )
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc
-
-# What takes the place of a message that does not parse says so by its type.
-_StreamRequest: TypeAlias = explain_pb2.ExplainStreamRequest | MalformedMessage
 
 
 class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
@@ -47,9 +45,14 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repository = repository
-        self._stopping = stopping
-        self._stream_window = stream_window
         self._clock = clock
+        self._streams = Streams(stopping=stopping, window=stream_window, clock=clock)
+        self._explain_stream = StreamMethod(
+            name="ExplainStream",
+            answer=self._explain_in_stream,
+            write_answer=_write_answer,
+            write_failure=_write_failure,
+        )
 
     async def Explain(
         self,
@@ -66,24 +69,13 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
 
     async def ExplainStream(
         self,
-        requests: AsyncIterator[_StreamRequest],
+        requests: AsyncIterator[OrMalformed[explain_pb2.ExplainStreamRequest]],
         context: grpc.aio.ServicerContext[
             explain_pb2.ExplainStreamRequest, explain_pb2.ExplainStreamResponse
         ],
     ) -> None:
         """Predict and explain one batch after the other."""
-        stream, numbers = CURRENT_CALL.get(), itertools.count(1)
-        is_complete = await answer_in_order(
-            requests,
-            answer=lambda request: self._reply_in_stream(
-                request, stream=stream, number=next(numbers)
-            ),
-            write=context.write,
-            window=self._stream_window,
-            stopping=self._stopping,
-        )
-        if not is_complete:
-            raise stream_stopped()
+        await self._streams.answer(requests, self._explain_stream, write=context.write)
 
     async def GetModel(
         self,
@@ -113,32 +105,9 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
             ]
         )
 
-    async def _reply_in_stream(
-        self, request: _StreamRequest, *, stream: Call, number: int
-    ) -> explain_pb2.ExplainStreamResponse:
-        began = self._clock()
-        call = Call(request_id=f"{stream.request_id}.{number}")
-        outcome = await settle(
-            self._explain_in_stream(request, call), request_id=call.request_id
-        )
-        code = outcome.code if isinstance(outcome, Failure) else grpc.StatusCode.OK
-        if code is grpc.StatusCode.UNAVAILABLE and self._stopping.is_set():
-            # Read, but too late to be taken: the stream ends before it.
-            raise stream_stopped()
-        call.log("ExplainStream/request", code, seconds=self._clock() - began)
-        stream.add(call)
-        key = "" if isinstance(request, MalformedMessage) else request.id
-        if isinstance(outcome, Failure):
-            return explain_pb2.ExplainStreamResponse(
-                id=key, failure=_failure_to_proto(outcome)
-            )
-        return explain_pb2.ExplainStreamResponse(
-            id=key, response=reply_to_proto(outcome)
-        )
-
-    async def _explain_in_stream(self, request: _StreamRequest, call: Call) -> Reply:
-        if isinstance(request, MalformedMessage):
-            raise request.error()
+    async def _explain_in_stream(
+        self, request: explain_pb2.ExplainStreamRequest, call: Call
+    ) -> Reply:
         wanted = stream_request_from_proto(request)
         return await self._explain(wanted.call, call, wanted.timeout_seconds)
 
@@ -156,10 +125,20 @@ class ExplainerServicer(explain_pb2_grpc.ExplainerServicer):
         return reply
 
 
-def _failure_to_proto(failure: Failure) -> explain_pb2.Failure:
+def _write_answer(key: str, reply: Reply) -> explain_pb2.ExplainStreamResponse:
+    return explain_pb2.ExplainStreamResponse(id=key, response=reply_to_proto(reply))
+
+
+def _write_failure(
+    key: str, failure: Failure, call: Call
+) -> explain_pb2.ExplainStreamResponse:
+    del call
     number: int = failure.code.value[0]
-    return explain_pb2.Failure(
-        code=number,
-        message=failure.message,
-        retry_after_seconds=failure.retry_after_seconds,
+    return explain_pb2.ExplainStreamResponse(
+        id=key,
+        failure=explain_pb2.Failure(
+            code=number,
+            message=failure.message,
+            retry_after_seconds=failure.retry_after_seconds,
+        ),
     )

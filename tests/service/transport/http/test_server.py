@@ -1,18 +1,23 @@
+import http.client
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
 
 from diffmask_service.errors import StartError
 from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.http.server import MetricsServer
 from diffmask_service.transport.tokens import TokenFile
 from tests.support.certificates import Authority
+from tests.support.drip import is_cut_off
 
 TOKEN = "metrics-token-0123456789"
 
@@ -53,6 +58,65 @@ def test_a_crowd_is_turned_away_and_room_comes_back() -> None:
     server.stop()
 
 
+@pytest.mark.parametrize("has_tls", [False, True])
+def test_a_client_that_sends_drop_by_drop_is_cut_off(
+    tmp_path: Path,
+    has_tls: bool,
+) -> None:
+    authority = Authority()
+    server = MetricsServer(
+        Telemetry().registry,
+        host="127.0.0.1",
+        port=0,
+        tls=authority.write_server(tmp_path) if has_tls else None,
+        arrival_seconds=0.2,
+    ).start()
+    client = socket.create_connection(("127.0.0.1", server.port))
+    if has_tls:
+        client = authority.client_context().wrap_socket(
+            client, server_hostname="localhost"
+        )
+    with client:
+        assert is_cut_off(client, sent_first=b"GET /metrics HTTP/1.0\r\nX-Slow: ")
+    server.stop()
+
+
+def test_an_answer_that_takes_longer_than_the_request_may_is_given() -> None:
+    class Slow(CollectorRegistry):
+        def collect(self) -> Iterable[Metric]:
+            time.sleep(0.5)
+            return super().collect()
+
+    server = MetricsServer(
+        Slow(), host="127.0.0.1", port=0, arrival_seconds=0.2
+    ).start()
+    assert ask(f"http://127.0.0.1:{server.port}/metrics") == 200
+    server.stop()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/nothing"])
+def test_no_answer_tells_what_the_server_is_made_of(address: str, path: str) -> None:
+    host, _, port = address.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port))
+    connection.request("GET", path)
+    headers = connection.getresponse().headers
+    connection.close()
+    assert headers.get_all("Server") == ["diffmask"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+
+
+def test_no_refusal_tells_what_the_server_is_made_of(address: str) -> None:
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n" + b"X: 1\r\n" * 200 + b"\r\n")
+        with client.makefile("rb") as answer:
+            said = answer.read().decode()
+    assert "431" in said
+    assert "WSGI" not in said
+    assert "Python" not in said
+
+
 def has_ipv6() -> bool:
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
@@ -74,8 +138,15 @@ def test_an_ipv6_address_is_listened_on() -> None:
     server.stop()
 
 
-def ask(url: str, *, header: str = "", context: ssl.SSLContext | None = None) -> int:
-    request = urllib.request.Request(url, headers={"Authorization": header})
+def ask(
+    url: str,
+    *,
+    header: str = "",
+    host: str = "localhost",
+    context: ssl.SSLContext | None = None,
+) -> int:
+    headers = {"Authorization": header, "Host": host}
+    request = urllib.request.Request(url, headers=headers)
     try:
         with urllib.request.urlopen(request, context=context) as answer:
             return int(answer.status)
@@ -105,6 +176,32 @@ def test_metrics_ask_for_their_token(tmp_path: Path, header: str, status: int) -
         assert ask(url, header=header) == status
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("localhost:1", 200), ("[::1]", 200), ("stranger.example", 403), ("[::1", 403)],
+)
+def test_a_server_of_this_machine_goes_by_its_names(
+    address: str, name: str, status: int
+) -> None:
+    assert ask(f"{address}/metrics", host=name) == status
+
+
+def test_a_token_opens_the_metrics_under_any_name(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(TOKEN)
+    tokens = TokenFile(tmp_path / "tokens", setting="--metrics-token-file")
+    registry = Telemetry().registry
+    server = MetricsServer(registry, host="127.0.0.1", port=0, tokens=tokens).start()
+    url = f"http://127.0.0.1:{server.port}/metrics"
+    assert ask(url, header=f"Bearer {TOKEN}", host="metrics.example") == 200
+    server.stop()
+
+
+def test_a_server_for_others_goes_by_any_name() -> None:
+    server = MetricsServer(Telemetry().registry, host="0.0.0.0", port=0).start()
+    assert ask(f"http://127.0.0.1:{server.port}/metrics", host="a.example") == 200
+    server.stop()
 
 
 def test_metrics_are_encrypted_and_a_new_certificate_is_taken_up(

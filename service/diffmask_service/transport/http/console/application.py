@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from typing import Any
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, make_asgi_app
 from starlette.applications import Starlette
@@ -31,6 +30,7 @@ from diffmask_service.transport.http.console.calls import (
     METHOD_NAMES,
     JsonCalls,
 )
+from diffmask_service.transport.http.names import refusal
 from diffmask_service.transport.tokens import TokenFile
 
 # Nothing but this listener is asked for anything, and nothing inline is run or applied.
@@ -64,14 +64,12 @@ class HttpLimits:
     Attributes:
         max_message_bytes: Largest body, bytes.
         max_header_bytes: Largest headers, bytes.
-        hosts: Names that the server may be called by; empty for any. Without it, a
-            stranger's page could have its own name lead to this machine, and then be of
-            the same origin.
+        names: What the server may be called by; empty for any.
     """
 
     max_message_bytes: int
     max_header_bytes: int
-    hosts: Collection[str] = ()
+    names: Collection[str] = ()
 
 
 def build_application(
@@ -95,7 +93,7 @@ def build_application(
     routes = [
         Route("/", _to_console),
         Route("/console", _to_console),
-        Route("/metrics", _Metrics(registry, metrics_tokens)),
+        Route("/metrics", _Metrics(registry, metrics_tokens, names=limits.names)),
         *(
             Route(
                 "/console/" + ("" if name == "index.html" else name),
@@ -112,9 +110,10 @@ def build_application(
             for name in METHOD_NAMES
         ),
     ]
-    return _WithHeaders(
-        Starlette(routes=routes), max_header_bytes=limits.max_header_bytes
-    )
+    application = Starlette(routes=routes)
+    # Such a redirect would lead to whatever host the caller named.
+    application.router.redirect_slashes = False
+    return _WithHeaders(application, max_header_bytes=limits.max_header_bytes)
 
 
 class _WithHeaders:
@@ -142,14 +141,27 @@ class _WithHeaders:
 class _Metrics:
     """`/metrics`, as the listener without a console has it."""
 
-    def __init__(self, registry: CollectorRegistry, tokens: TokenFile | None) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        tokens: TokenFile | None,
+        *,
+        names: Collection[str],
+    ) -> None:
         self._application: Any = make_asgi_app(registry)
         self._tokens = tokens
+        self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application = self._application
-        header = Request(scope).headers.get("authorization", "")
-        if self._tokens is not None and not self._tokens.admits(header):
+        headers = Request(scope).headers
+        header = headers.get("authorization", "")
+        if self._tokens is None:
+            # With tokens there is no need: a stranger's page has none.
+            reason = refusal(self._names, headers.get("host", ""))
+            if reason is not None:
+                application = PlainTextResponse(f"{reason}\n", status_code=403)
+        elif not self._tokens.admits(header):
             application = PlainTextResponse(
                 "send a metrics token\n",
                 status_code=401,
@@ -218,9 +230,6 @@ class _Asking:
         # No other page's script can send this type without asking first.
         if kind != "application/json":
             raise InvalidInput("send the request as application/json")
-        host = urlsplit("//" + headers.get("host", "")).hostname
-        if self._limits.hosts and host not in self._limits.hosts:
-            raise PermissionDenied(
-                "the server is called by a name that it does not go by; use"
-                f" {' or '.join(self._limits.hosts)}"
-            )
+        reason = refusal(self._limits.names, headers.get("host", ""))
+        if reason is not None:
+            raise PermissionDenied(reason)

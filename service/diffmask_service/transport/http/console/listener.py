@@ -1,9 +1,11 @@
 """Uvicorn on a thread of its own, so that no browser keeps a gRPC call waiting."""
 
+import asyncio
 import socket
 import ssl
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import uvicorn
@@ -15,21 +17,72 @@ from diffmask_service.transport.tls import TlsFiles, http_context
 
 # A browser opens a handful, a scrape one.
 _MAX_CONNECTIONS = 256
-_SILENT_SECONDS = 10
+_ARRIVAL_SECONDS = 10.0
+_TAKING_SECONDS = 60.0
 
 
-class _PatientProtocol(H11Protocol):
-    """Closes connections that bring no request; Uvicorn waits for the first for ever.
+class _PromptProtocol(H11Protocol):
+    """Closes connections that bring no request in time, or take no answer.
 
-    With this many of them, nobody else would be served.
+    Uvicorn waits for ever for the first byte of a connection, for the rest of any
+    request, and for an answer to be taken; and its limit refuses requests, not
+    connections. A few hundred of them would leave nobody else served.
+
+    Args:
+        *args: Uvicorn's own.
+        arrival_seconds: Time for the first request of a connection, seconds; a later
+            one has what Uvicorn gives to a connection that is kept alive.
+        taking_seconds: Time for an answer to be taken, seconds.
+        **settings: Uvicorn's own.
     """
+
+    def __init__(
+        self,
+        *args: Any,
+        arrival_seconds: float,
+        taking_seconds: float,
+        **settings: Any,
+    ) -> None:
+        super().__init__(*args, **settings)
+        self._arrival_seconds = arrival_seconds
+        self._taking_seconds = taking_seconds
+        self._taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
         super().connection_made(transport)
+        # Told at the first byte that has to wait, and when the last is gone.
+        transport.set_write_buffer_limits(high=1, low=0)
         self.timeout_keep_alive_task = self.loop.call_later(
-            _SILENT_SECONDS, self.timeout_keep_alive_handler
+            self._arrival_seconds, self.timeout_keep_alive_handler
         )
+        most = self.limit_concurrency
+        if most is not None and len(self.connections) > most:
+            transport.abort()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for an answer to be taken."""
+        super().pause_writing()
+        self._taking = self.loop.call_later(self._taking_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Wait no longer: it is."""
+        super().resume_writing()
+        if self._taking is not None:
+            self._taking.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came; nothing less than a request ends the wait for it."""
+        # Out of reach of Uvicorn, which ends it at the first byte.
+        waiting, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        before = self.cycle
+        super().data_received(data)
+        if waiting is None:
+            return
+        if self.cycle is before:
+            self.timeout_keep_alive_task = waiting
+        else:
+            waiting.cancel()
 
 
 class ConsoleServer:
@@ -41,6 +94,9 @@ class ConsoleServer:
         port: Port to listen on; 0 lets the system choose.
         max_header_bytes: Largest headers of a request, bytes.
         tls: Certificate; None for plain text.
+        max_connections: Most connections at a time, >= 1; further ones are closed.
+        arrival_seconds: Time for the first request of a connection, seconds, > 0.
+        taking_seconds: Time for an answer to be taken, seconds, > 0.
 
     Attributes:
         port: Port that it listens on.
@@ -57,6 +113,9 @@ class ConsoleServer:
         port: int,
         max_header_bytes: int,
         tls: TlsFiles | None = None,
+        max_connections: int = _MAX_CONNECTIONS,
+        arrival_seconds: float = _ARRIVAL_SECONDS,
+        taking_seconds: float = _TAKING_SECONDS,
     ) -> None:
         secure = None if tls is None else http_context(tls)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -68,9 +127,14 @@ class ConsoleServer:
                 " port or choose another with --metrics-port"
             ) from error
         self.port: int = self._socket.getsockname()[1]
+        protocol: Any = partial(
+            _PromptProtocol,
+            arrival_seconds=arrival_seconds,
+            taking_seconds=taking_seconds,
+        )
         config = uvicorn.Config(
             application,
-            http=_PatientProtocol,
+            http=protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -79,7 +143,7 @@ class ConsoleServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
+            limit_concurrency=max_connections,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=max_header_bytes,
         )

@@ -11,10 +11,10 @@ from diffmask_service.telemetry import Telemetry
 from diffmask_service.transport.grpc.server import GrpcSettings, open_access
 from diffmask_service.transport.grpc.servicer import ExplainerServicer
 from diffmask_service.transport.http.console.calls import JsonCalls
+from diffmask_service.transport.http.names import names_of
 from diffmask_service.transport.tls import TlsFiles
 from diffmask_service.transport.tokens import TokenFile
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PACKAGE = "diffmask_service.transport.http.console"
 
 
@@ -82,7 +82,7 @@ def open_console(
         max_message_bytes=settings.calls.max_message_bytes,
         # As for gRPC, where twice the limit is never let in.
         max_header_bytes=2 * settings.calls.max_metadata_bytes,
-        hosts=LOOPBACK if settings.host in LOOPBACK else (),
+        names=names_of(settings.host),
     )
     answering = application.build_application(
         JsonCalls(servicer, open_access(settings.calls.security), telemetry=telemetry),

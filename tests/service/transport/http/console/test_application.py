@@ -76,6 +76,12 @@ async def test_the_page_is_found(caller: Caller, path: str, target: str) -> None
     assert (heard.status, heard.headers["location"]) == (307, target)
 
 
+async def test_no_redirect_leads_where_the_caller_says(caller: Caller) -> None:
+    for path in ("/", "/console", "/metrics/", "/console/console.js/"):
+        heard = await caller.get(path, host="elsewhere.example")
+        assert "elsewhere" not in heard.headers.get("location", "")
+
+
 @pytest.mark.parametrize(
     "path", ["/console/../application.py", "/console/%2e%2e/calls.py", "/etc/passwd"]
 )

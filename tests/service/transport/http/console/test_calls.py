@@ -206,12 +206,18 @@ async def test_only_json_is_taken(caller: Caller) -> None:
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("localhost:8082", 200), ("[::1]:8082", 200), ("stranger.example:8082", 403)],
+    [
+        ("localhost:8082", 200),
+        ("[::1]:8082", 200),
+        ("stranger.example:8082", 403),
+        ("[::1", 403),
+    ],
 )
 async def test_a_server_of_this_machine_goes_by_its_names(
     caller: Caller, host: str, status: int
 ) -> None:
     assert (await caller.call("ListModels", {}, host=host)).status == status
+    assert (await caller.get("/metrics", host=host)).status == status
 
 
 async def test_a_server_for_others_goes_by_any_name(
@@ -219,7 +225,8 @@ async def test_a_server_for_others_goes_by_any_name(
 ) -> None:
     async with opening(Repository([engine]), host="0.0.0.0") as caller:
         heard = await caller.call("ListModels", {}, host="models.example")
-    assert heard.status == 200
+        shown = await caller.get("/metrics", host="models.example")
+    assert heard.status == shown.status == 200
 
 
 async def test_a_stream_has_no_form_as_one_message(caller: Caller) -> None:
