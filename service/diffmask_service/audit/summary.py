@@ -14,7 +14,7 @@ from diffmask_service.core.predictions import Float32Array
 from diffmask_service.core.values import ModelDescription, Task
 from diffmask_service.errors import InvalidInput
 
-FORMAT = 1
+FORMAT = 2
 _SHARES = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _ROWS_PER_BATCH = 4096
 _MAX_SLICES = 1000
@@ -178,13 +178,15 @@ def true_label(label: str | None, labels: Sequence[str]) -> str | None:
     """Return the name of a label that may be written as an index.
 
     Args:
-        label: As the input has it; None for none.
+        label: As the input has it; None for none. A column of numbers of which some
+            are missing writes 1 as `1.0`.
         labels: Label names in index order.
     """
-    if label is not None and label not in labels and label.isdecimal():
-        index = int(label)
-        return labels[index] if index < len(labels) else label
-    return label
+    if label is None or label in labels:
+        return label
+    whole = label.removesuffix(".0")
+    index = int(whole) if whole.isdecimal() else len(labels)
+    return labels[index] if index < len(labels) else label
 
 
 def _margin(model: ModelDescription) -> float | None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -115,6 +116,33 @@ def test_a_malformed_row_keeps_its_place(
     assert malformed.number == 1
     assert malformed.input is None
     assert problem in malformed.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("input.csv", b'text,gold,kind,marks,key\ngood,,," ",\n'),
+        ("input.jsonl", b'{"text": "good", "gold": null, "kind": "", "marks": " "}\n'),
+    ],
+)
+def test_an_empty_cell_says_nothing_of_its_row(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    columns = Columns(label="gold", slice="kind", rationale="marks")
+    if name.endswith(".csv"):
+        columns = replace(columns, id="key")
+    (row,) = open_source(path, columns).rows()
+    assert row == Row(number=0, id="0", input=TextInput(text="good"))
+
+
+def test_a_number_that_is_none_is_no_label(tmp_path: Path) -> None:
+    path = tmp_path / "input.parquet"
+    labels = pa.array([1.0, float("nan"), None])
+    pq.write_table(pa.table({"text": ["good"] * 3, "gold": labels}), path)
+    rows = open_source(path, Columns(label="gold")).rows()
+    assert [row.label for row in rows] == ["1.0", None, None]
 
 
 @pytest.mark.parametrize(
