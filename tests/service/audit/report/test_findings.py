@@ -168,6 +168,13 @@ def test_texts_are_the_same_without_gates(finished: Audit) -> None:
         assert light.scores.tolist() == whole.scores.tolist()
 
 
+def test_a_text_that_is_kept_keeps_nothing_else(finished: Audit) -> None:
+    for text in explained_texts(finished):
+        arrays = (text.starts, text.ends, text.segments, text.is_special, text.scores)
+        for array in (*arrays, text.input_gates, text.hidden_gates):
+            assert array.flags.owndata
+
+
 def test_texts_have_the_probability_of_every_label(finished: Audit) -> None:
     for text in explained_texts(finished):
         assert text.probabilities is not None
