@@ -41,11 +41,12 @@ def deciding(findings: Findings) -> Iterator[Html]:
             f" {num_labels}.",
             cls="faint",
         )
-    if vocabulary.num_forgotten:
+    if vocabulary.num_let_go:
         yield element(
             "p",
-            f"{vocabulary.num_forgotten:,} words and tokens were too many to be counted"
-            " to the end, each seen once when it was let go.",
+            "There were more words or tokens than are counted at a time. Rare ones were"
+            f" let go {vocabulary.num_let_go:,} times, after {vocabulary.most_let_go:,}"
+            " texts at most; one that came again was counted anew.",
             cls="warning",
         )
     for kind, by_label in (("words", vocabulary.words), ("tokens", vocabulary.tokens)):
