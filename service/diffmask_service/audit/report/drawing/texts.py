@@ -56,7 +56,8 @@ def plausibility(findings: Findings) -> Iterator[Html]:
     top, kept = "as many top tokens as people marked", "tokens that the mask keeps"
     rows: list[tuple[str, Estimate | None]] = [
         ("AUPRC of the scores", found.auprc),
-        ("AUPRC by chance: share of tokens marked", found.marked_share),
+        ("AUPRC of tokens in a random order", found.random_auprc),
+        ("share of tokens marked", found.marked_share),
         (f"token F1, {top}", found.top_f1),
         (f"token F1, {kept}", found.kept_f1),
     ]
