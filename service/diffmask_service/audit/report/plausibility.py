@@ -1,7 +1,7 @@
 """How far scores match what people marked; this says nothing of faithfulness.
 
-The measures are those of ERASER (DeYoung et al. 2020), over tokens that are not
-special.
+The measures are those of ERASER (DeYoung et al. 2020), over the tokens that people
+could mark.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffmask_service.audit.report.estimates import Estimate, Mean
-from diffmask_service.audit.report.rationales import read_rationale
+from diffmask_service.audit.report.rationales import can_be_marked, read_rationale
 from diffmask_service.audit.report.reading import Audit, Explained
 from diffmask_service.core.predictions import BoolArray, Float32Array
 
@@ -25,7 +25,7 @@ class Plausibility:
     Attributes:
         num_texts: Texts with a rationale that marks something.
         num_unread: Texts whose rationale could not be read or marks nothing.
-        marked_share: Share of tokens that people mark.
+        marked_share: Share of the tokens of a text that people mark.
         auprc: Area under the precision-recall curve of the scores.
         random_auprc: The same for tokens in a random order.
         kept_f1: Token F1 of the tokens that the hard mask of the score keeps.
@@ -165,11 +165,11 @@ class PlausibilityCollector:
         if text.rationale is None:
             return
         found = read_rationale(text)
-        is_word = ~text.is_special
-        if found is None or not (found & is_word).any():
+        if found is None or not found.any():
             self._num_unread += 1
             return
-        marked, scores = found[is_word], text.scores[is_word]
+        is_open = can_be_marked(text)
+        marked, scores = found[is_open], text.scores[is_open]
         top = np.zeros_like(marked)
         top[np.argsort(-scores, kind="stable")[: int(marked.sum())]] = True
         kept = scores >= self._threshold

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from diffmask_service.audit.report.estimates import Estimate, Mean
-from diffmask_service.audit.report.rationales import read_rationale
+from diffmask_service.audit.report.rationales import can_be_marked, read_rationale
 from diffmask_service.audit.report.reading import Audit, Explained
 from diffmask_service.audit.report.words import words_of
 from diffmask_service.core.predictions import BoolArray
@@ -170,8 +170,8 @@ class ProfileCollector:
             yield "segment", "special tokens", text.is_special
         marked = read_rationale(text)
         if marked is not None:
-            yield "mark", "marked by people", marked & ~text.is_special
-            yield "mark", "not marked", ~marked & ~text.is_special
+            yield "mark", "marked by people", marked
+            yield "mark", "not marked", ~marked & can_be_marked(text)
         if self._tagger is not None and text.row % self._stride == 0:
             self._num_tagged += 1
             yield from self._tags(text, self._tagger)

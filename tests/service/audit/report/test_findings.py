@@ -113,12 +113,15 @@ def test_segments_of_pairs_have_profiles(finished: Audit) -> None:
             tokens=[(0, 1), (0, 1)],
             text_pair="b",
             segments=np.array([0, 1]),
+            rationale="a",
         )
     )
     found = {
         each.name: each.droppable[0].value for each in collector.figures().by_segment
     }
     assert found == {"first text": 0, "second text": 1}
+    # Nobody could mark the second one.
+    assert [each.name for each in collector.figures().by_mark] == ["marked by people"]
 
 
 def test_words_that_decide_are_counted(

@@ -77,6 +77,26 @@ def test_figures_are_means_over_texts_with_marks(finished: Audit) -> None:
     assert found.kept_iou_f1 == pytest.approx(0.5)
 
 
+def test_the_second_text_of_a_pair_is_left_out(finished: Audit) -> None:
+    collector = PlausibilityCollector(finished)
+    pair = explained(
+        "good film",
+        [0.8, 0.1, 0.9],
+        tokens=[(0, 4), (5, 9), (0, 4)],
+        text_pair="news",
+        segments=np.array([0, 0, 1]),
+        rationale="good",
+    )
+    collector.add(pair)
+    found = collector.figures()
+    assert found is not None
+    for measure in (found.auprc, found.kept_f1, found.top_f1):
+        assert measure is not None
+        assert measure.value == 1
+    assert found.marked_share is not None
+    assert found.marked_share.value == 0.5
+
+
 def test_no_rationales_have_no_figures(finished: Audit) -> None:
     collector = PlausibilityCollector(finished)
     collector.add(explained("a", [0.5]))
