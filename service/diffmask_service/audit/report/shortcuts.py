@@ -16,6 +16,7 @@ A shortcut that was learned has next to none of those.
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -199,6 +200,14 @@ def _mean(values: Iterable[float]) -> Estimate | None:
     return mean.estimate(low=-1, high=1)
 
 
+def _as_written(name: str, texts: Iterable[Explained]) -> str:
+    # A model may read capitals, and know `Paris` but not `paris`.
+    spellings = Counter(
+        word.text for text in texts for word in words_of(text) if word.key == name
+    )
+    return spellings.most_common(1)[0][0] if spellings else name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tester:
     """Tests one word after the other.
@@ -217,9 +226,10 @@ class _Tester:
         """Take a word away from texts that hold it, and put it into others."""
         having = self.samples.having[word.name]
         others = self.samples.others(word)
+        written = _as_written(word.name, having)
         removed, inserted = await asyncio.gather(
             asyncio.gather(*(self._without(word.name, text) for text in having)),
-            asyncio.gather(*(self._with(word.name, text) for text in others)),
+            asyncio.gather(*(self._with(written, text) for text in others)),
         )
         without = self._changes(word.label, having, removed)
         within = self._changes(word.label, others, inserted)
@@ -256,10 +266,10 @@ class _Tester:
         positions = sorted({position for word in words for position in word.tokens})
         return await self.removing.without(text, positions)
 
-    async def _with(self, name: str, text: Explained) -> LabelPrediction | None:
+    async def _with(self, written: str, text: Explained) -> LabelPrediction | None:
         source = input_of(text)
         if source is None:
             return None
         return await self.removing.predict(
-            TextInput(text=f"{name} {source.text}", text_pair=source.text_pair)
+            TextInput(text=f"{written} {source.text}", text_pair=source.text_pair)
         )
