@@ -96,9 +96,12 @@ def compare(ours: Audit, theirs: Audit) -> Comparison:
         agreement += said[0] == said[1]
         if ours.has_classes:
             changes[said] = changes.get(said, 0) + 1
-            truth = true_label(pair[0].label, ours.labels)
-            if truth is not None:
-                right = said[0] == truth, said[1] == truth
+            if pair[0].label is not None:
+                # An index means a label of the model that is asked.
+                right = (
+                    said[0] == true_label(pair[0].label, ours.labels),
+                    said[1] == true_label(pair[1].label, theirs.labels),
+                )
                 correct[right] = correct.get(right, 0) + 1
         found = score_correlation(*pair)
         if found is None:

@@ -40,15 +40,8 @@ def comparison(found: Comparison, *, with_texts: bool) -> Iterator[Html]:
         ],
         caption="Side by side, with 95 % intervals",
     )
-    yield table(
-        ["agreement", "value"],
-        [
-            ["same prediction", figure(found.agreement, bar=True)],
-            ["rank correlation of scores", figure(found.correlation, form=".3f")],
-        ],
-        caption="A against B",
-    )
-    if found.states[0] == found.states[1]:
+    yield from _agreement(found)
+    if found.num_texts and found.states[0] == found.states[1]:
         yield line_chart(
             [
                 Series(name=f"{side}: {name}", estimates=group.kept_by_state)
@@ -77,6 +70,22 @@ def comparison(found: Comparison, *, with_texts: bool) -> Iterator[Html]:
                 element("p", "B", cls="faint"),
                 coloured(example.theirs),
             )
+
+
+def _agreement(found: Comparison) -> Iterator[Html]:
+    rows = []
+    if found.agreement is not None:
+        rows.append(["same prediction", figure(found.agreement, bar=True)])
+    caption = "A against B"
+    if found.correlation is not None:
+        value = figure(found.correlation, form=".3f")
+        rows.append(["rank correlation of scores", value])
+        caption += (
+            f"; the correlation is the mean over {found.correlation.num:,} texts, as it"
+            " is not defined where either's scores are all the same"
+        )
+    if rows:
+        yield table(["agreement", "value"], rows, caption=caption)
 
 
 def _sides(
