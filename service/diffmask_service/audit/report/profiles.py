@@ -59,7 +59,7 @@ class Profiles:
         by_segment: Of the tokens of each text of a pair, and of special tokens.
         by_tag: By part of speech, with special tokens apart; empty without a tagger.
         by_mark: Of what people marked and of the rest; empty without rationales.
-        num_tagged: Texts that were tagged.
+        num_tagged: Texts that were tagged; hashed ones are not.
     """
 
     all: tuple[Profile, ...]
@@ -172,13 +172,13 @@ class ProfileCollector:
         if marked is not None:
             yield "mark", "marked by people", marked
             yield "mark", "not marked", ~marked & can_be_marked(text)
-        if self._tagger is not None and text.row % self._stride == 0:
-            self._num_tagged += 1
-            yield from self._tags(text, self._tagger)
+        if text.text is not None and text.row % self._stride == 0:
+            yield from self._tags(text)
 
-    def _tags(
-        self, text: Explained, tagger: Tagger
-    ) -> Iterator[tuple[str, str, BoolArray]]:
+    def _tags(self, text: Explained) -> Iterator[tuple[str, str, BoolArray]]:
+        if self._tagger is None:
+            return
+        self._num_tagged += 1
         kinds: dict[str, BoolArray] = {}
 
         def mark(name: str, position: int) -> None:
@@ -187,7 +187,7 @@ class ProfileCollector:
             )
 
         words = words_of(text)
-        tags = tagger([word.text for word in words])
+        tags = self._tagger([word.text for word in words])
         for word, tag in zip(words, tags, strict=True):
             for position in word.tokens:
                 mark(tag, position)

@@ -1,11 +1,13 @@
 """Figures of a whole audit against those of its rows, by arithmetic of another way."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from diffmask_service.audit.report import Audit, Findings, gather
+from diffmask_service.audit.report.groups import GroupCollector
 from diffmask_service.audit.report.profiles import ProfileCollector
 from diffmask_service.audit.report.reading import explained_texts
 from tests.support.audits import read_parts
@@ -64,6 +66,24 @@ def test_groups_are_those_of_the_rows(
         )
     assert sum(groups.divergences) == len(rows)
     assert groups.divergences[0] == sum(row["divergence"] < 0.001 for row in rows)
+
+
+def test_accuracy_is_over_labelled_texts(finished: Audit) -> None:
+    collector = GroupCollector(finished)
+    for label in ("positive", "0", "pos", None):
+        collector.add(explained("a", [1.0], label=label, prediction="positive"))
+    group = collector.figures().all
+    assert group.num_texts == 4
+    assert (group.num_labelled, group.num_foreign) == (3, 1)
+    assert group.accuracy is not None
+    assert group.accuracy.value == pytest.approx(1 / 3)
+
+
+def test_hashed_texts_are_not_tagged(finished: Audit) -> None:
+    collector = ProfileCollector(finished, lambda words: ["noun" for _ in words])
+    collector.add(replace(explained("a", [1.0]), text=None, tokens=None))
+    found = collector.figures()
+    assert (found.num_tagged, found.by_tag) == (0, ())
 
 
 def test_profiles_are_means_over_texts_of_means_over_tokens(

@@ -12,6 +12,7 @@ import pytest
 
 from diffmask_service.audit.report import (
     Audit,
+    Findings,
     find_tagger,
     gather,
     open_audit,
@@ -39,6 +40,10 @@ HEADINGS = [
     "Agreement with people",
     "What this does not show",
 ]
+
+
+def _texts(findings: Findings) -> list[str]:
+    return read(render_report(findings)).texts
 
 
 def test_a_browser_opens_it_alone_and_without_complaint(
@@ -151,6 +156,82 @@ def test_hostile_texts_stay_texts(finished_folder: Path, tmp_path: Path) -> None
     assert "alert(1)" in "".join(reader.texts)
     content = render_report(gather(open_audit(folder)))
     assert content.count("<script>") == 1
+
+
+def test_the_page_says_what_accuracy_and_curves_leave_out(finished: Audit) -> None:
+    findings = gather(finished)
+    groups, (profile, *_) = findings.groups, findings.profiles.by_label
+    all_texts = replace(groups.all, num_labelled=30, num_foreign=7)
+    slices = tuple(replace(groups.all, name=f"slice {index}") for index in range(50))
+    labels = tuple(
+        replace(profile, name=f"label {index}", num_texts=index) for index in range(9)
+    )
+    texts = _texts(
+        replace(
+            findings,
+            groups=replace(groups, all=all_texts, by_slice=slices),
+            profiles=replace(findings.profiles, by_label=labels),
+        )
+    )
+    assert "Accuracy is over the 30 texts that have a label." in texts
+    assert any(
+        each.startswith("7 texts have a label that is none of") for each in texts
+    )
+    assert any(
+        each.startswith("Fidelity") and "the 40 largest of 50 slices" in each
+        for each in texts
+    )
+    assert any(each.endswith("4 of fewer texts are left out") for each in texts)
+    assert [each.name in texts for each in labels] == [False] * 4 + [True] * 5
+
+
+def test_texts_that_were_cut_are_said_to_be(finished: Audit) -> None:
+    findings = gather(finished)
+    cut = replace(findings.worst[0], is_truncated=True)
+    texts = _texts(replace(findings, worst=(cut, *findings.worst[1:])))
+    told = [each for each in texts if "the model read only its beginning" in each]
+    assert len(told) == 1
+
+
+def test_what_has_no_figure_is_not_none(finished: Audit) -> None:
+    findings = gather(finished)
+    group = replace(findings.groups.all, violation=None)
+    texts = _texts(replace(findings, groups=replace(findings.groups, all=group)))
+    assert "not known" in texts
+    assert "none" not in texts
+
+
+def test_answers_stay_out_with_the_texts(tmp_path: Path) -> None:
+    write_tiny_span_bundle(tmp_path / "bundle")
+    rows = [["what", "a funny movie", "a funny"] for _ in range(3)]
+    source = write_csv(tmp_path / "pairs.csv", [["text", "context", "gold"], *rows])
+    folder = tmp_path / "audit"
+    place = ["--bundle", str(tmp_path / "bundle"), "--output", str(folder)]
+    columns = ["--pair-column", "context", "--label-column", "gold"]
+    assert main(["audit", str(source), *place, *columns, "--no-texts"]) == 0
+    assert "fun" in {row["prediction"] for row in read_parts(folder)}
+    texts = read((folder / "report.html").read_text()).texts
+    assert not [each for each in texts if "fun" in each]
+    # There is no label to go by, so this is not said of it.
+    assert "Kept share by state, of all texts" in texts
+
+
+def test_audits_without_a_text_in_common_have_a_report(
+    finished: Audit, tmp_path: Path
+) -> None:
+    write_tiny_bundle(tmp_path / "bundle", version="4")
+    folder = audit_tiny(tmp_path, tmp_path / "bundle")
+    for path in (folder / "parts").iterdir():
+        table = pq.read_table(path)
+        place = table.schema.get_field_index("scores")
+        field = table.schema.field(place)
+        nothing = pa.nulls(len(table), field.type)
+        pq.write_table(table.set_column(place, field, nothing), path)
+    for ours, theirs in (
+        (finished, open_audit(folder)),
+        (open_audit(folder), finished),
+    ):
+        assert "Two models side by side" in _texts(gather(ours, against=theirs))
 
 
 def test_many_labels_make_no_endless_page(finished: Audit) -> None:

@@ -21,7 +21,7 @@ def deciding(findings: Findings) -> Iterator[Html]:
         yield element(
             "p",
             "None: the model has no single label, the texts were hashed, or no word is"
-            f" in {MIN_TEXTS} texts.",
+            f" in {MIN_TEXTS} texts and decides one class more than the others.",
         )
         return
     yield element(
