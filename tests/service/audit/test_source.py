@@ -165,6 +165,17 @@ def test_a_file_that_cannot_be_read_is_refused(
         open_source(path, Columns())
 
 
+def test_too_many_slices_are_refused_before_the_audit(tmp_path: Path) -> None:
+    path = tmp_path / "input.csv"
+    lines = ["text,kind", "good,", *(f"good,{index}" for index in range(1000))]
+    path.write_text("\n".join(lines))
+    assert open_source(path, Columns(slice="kind")).num_rows == 1001
+    path.write_text("\n".join([*lines, "good,1000"]))
+    with pytest.raises(InvalidInput, match="'kind' has more than 1000 values"):
+        open_source(path, Columns(slice="kind"))
+    assert open_source(path, Columns()).num_rows == 1002
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="No such file"):
         open_source(tmp_path / "input.csv", Columns())

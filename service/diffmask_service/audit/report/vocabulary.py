@@ -8,7 +8,7 @@ class does not lift every word, and rare words need to be more consistent.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -235,16 +235,14 @@ class VocabularyCollector:
         found: dict[str, Deciding] = {}
         shares = self._shares()
         of_classes = (
-            [
-                each
-                for each in ranked
-                if each.label == label and any(map(str.isalnum, each.name))
-            ]
+            words
             for ranked in (
                 self._words.most_deciding(shares),
                 self._words.most_telling(shares),
             )
-            for label in self._audit.labels
+            for words in self._parted(
+                each for each in ranked if any(map(str.isalnum, each.name))
+            ).values()
         )
         for row in itertools.zip_longest(*of_classes):
             for each in row:
@@ -257,8 +255,11 @@ class VocabularyCollector:
         return {label: num / total for label, num in self._num_by_label.items()}
 
     def _by_label(self, counts: _Counts) -> dict[str, tuple[Deciding, ...]]:
-        ranked = counts.most_deciding(self._shares())
-        return {
-            label: tuple(each for each in ranked if each.label == label)[:NUM_SHOWN]
-            for label in self._audit.labels
-        }
+        found = self._parted(counts.most_deciding(self._shares()))
+        return {label: tuple(words[:NUM_SHOWN]) for label, words in found.items()}
+
+    def _parted(self, ranked: Iterable[Deciding]) -> dict[str, list[Deciding]]:
+        found: dict[str, list[Deciding]] = {label: [] for label in self._audit.labels}
+        for each in ranked:
+            found[each.label].append(each)
+        return found
