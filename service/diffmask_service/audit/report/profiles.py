@@ -7,6 +7,7 @@ so that long texts count no more than short ones and intervals are over texts.
 Source: De Cao et al. 2020, figures 4, 5 and 7, for any data.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ from diffmask_service.core.predictions import BoolArray
 Tagger = Callable[[list[str]], list[str]]
 # Texts that are tagged; more change the figures little and take long.
 MAX_TAGGED_TEXTS = 5000
+# Its multiples lie evenly over the data, and with no period that its order may have.
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +122,7 @@ class ProfileCollector:
         self._audit = audit
         self._tagger = tagger
         self._num_tagged = 0
-        # Tagged texts lie evenly over the data, whatever its order.
-        self._stride = -(-int(audit.summary["num_rows"]) // MAX_TAGGED_TEXTS)
+        self._tagged_share = MAX_TAGGED_TEXTS / int(audit.summary["num_rows"])
         self._sums: dict[str, dict[str, _Sums]] = {
             "all": {},
             "label": {},
@@ -172,7 +174,8 @@ class ProfileCollector:
         if marked is not None:
             yield "mark", "marked by people", marked
             yield "mark", "not marked", ~marked & can_be_marked(text)
-        if text.text is not None and text.row % self._stride == 0:
+        is_drawn = text.row * _GOLDEN_RATIO % 1 < self._tagged_share
+        if is_drawn and text.text is not None:
             yield from self._tags(text)
 
     def _tags(self, text: Explained) -> Iterator[tuple[str, str, BoolArray]]:

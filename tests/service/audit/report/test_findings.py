@@ -124,6 +124,21 @@ def test_tags_and_special_tokens_have_profiles(finished: Audit) -> None:
     assert [each.value for each in found["b"].input_gates] == [1, 0.75, 0.5]
 
 
+@pytest.mark.parametrize("period", [2, 3, 5])
+def test_tagged_texts_are_of_every_kind_in_turn(finished: Audit, period: int) -> None:
+    collector = ProfileCollector(
+        replace(finished, summary={**finished.summary, "num_rows": 10_000}),
+        lambda words: words,
+    )
+    for row in range(600):
+        collector.add(explained(f"kind{row % period}", [1.0], row=row))
+    found = collector.figures()
+    assert found.num_tagged == pytest.approx(300, abs=2)
+    for each in found.by_tag:
+        assert each.num_texts == pytest.approx(300 / period, abs=4)
+    assert len(found.by_tag) == period
+
+
 def test_segments_of_pairs_have_profiles(finished: Audit) -> None:
     collector = ProfileCollector(finished, None)
     collector.add(
