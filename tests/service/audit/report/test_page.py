@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import category
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +41,8 @@ HEADINGS = [
     "Agreement with people",
     "What this does not show",
 ]
+# Ends a script, colours a terminal, turns the reading order and ends a line.
+EVIL = f"</script>{HOSTILE}\0\x1b[31m\N{RIGHT-TO-LEFT OVERRIDE}\N{LINE SEPARATOR} so"
 
 
 def _texts(findings: Findings) -> list[str]:
@@ -135,27 +138,47 @@ def test_hashed_texts_make_a_report_without_words(
     assert "None: the model has no single label, the texts were hashed" in content
 
 
-def test_hostile_texts_stay_texts(finished_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "audit"
-    shutil.copytree(finished_folder, folder)
+def _spoil(folder: Path) -> None:
+    """Put what is hostile wherever an audit has a name or a text."""
     for path in (folder / "parts").iterdir():
         table = pq.read_table(path)
         columns = {
-            "text": [HOSTILE] * len(table),
-            "slice": [HOSTILE] * len(table),
-            "prediction": [HOSTILE] * len(table),
-            "tokens": [[HOSTILE] * len(each) for each in table["tokens"].to_pylist()],
+            **dict.fromkeys(("text", "id", "label", "slice"), [EVIL] * len(table)),
+            "prediction": [f"{EVIL}{index % 2}" for index in range(len(table))],
+            "tokens": [[EVIL] * len(each) for each in table["tokens"].to_pylist()],
         }
         for name, values in columns.items():
             place = table.schema.get_field_index(name)
             field = table.schema.field(place)
             table = table.set_column(place, field, pa.array(values, field.type))
-        pq.write_table(table, path)
-    reader = read(render_report(gather(open_audit(folder))))
+        labels = json.dumps([f"{EVIL}0", f"{EVIL}1"])
+        metadata = {**table.schema.metadata, b"diffmask.labels": labels}
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+    path = folder / "summary.json"
+    summary = json.loads(path.read_bytes())
+    summary["states"] = [f"{EVIL}{index}" for index in range(len(summary["states"]))]
+    summary["model"] = dict.fromkeys(summary["model"], EVIL)
+    path.write_text(json.dumps(summary | {"input_sha256": EVIL}))
+    path = folder / "shortcuts.json"
+    found = path.read_text().replace('"negative"', json.dumps(EVIL))
+    path.write_text(json.dumps(json.loads(found) | {"way": EVIL}))
+
+
+def test_hostile_texts_and_names_stay_texts(
+    finished_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "audit"
+    shutil.copytree(finished_folder, folder)
+    _spoil(folder)
+    audit = open_audit(folder)
+    findings = gather(audit, tagger=lambda words: [EVIL] * len(words), against=audit)
+    content = render_report(findings)
+    reader = read(content)
     assert "img" not in reader.tags
     assert "alert(1)" in "".join(reader.texts)
-    content = render_report(gather(open_audit(folder)))
     assert content.count("<script>") == 1
+    kinds = {category(char) for char in content.replace("\n", "")}
+    assert not {kind for kind in kinds if kind.startswith("C")}
 
 
 def test_the_page_says_what_accuracy_and_curves_leave_out(finished: Audit) -> None:
