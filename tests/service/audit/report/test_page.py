@@ -129,6 +129,16 @@ def test_two_audits_stand_side_by_side(finished: Audit, tmp_path: Path) -> None:
     assert "rank correlation of scores" in texts
 
 
+def test_figures_of_other_margins_are_said_to_be(finished: Audit) -> None:
+    assert "margin of the probes, nats" not in _texts(
+        gather(finished, against=finished)
+    )
+    looser = replace(finished, summary={**finished.summary, "margin": 0.5})
+    texts = _texts(gather(finished, against=looser))
+    place = texts.index("margin of the probes, nats")
+    assert texts[place + 1 : place + 3] == ["0.1", "0.5"]
+
+
 def test_hashed_texts_make_a_report_without_words(
     tmp_path: Path, tiny_directory: Path
 ) -> None:

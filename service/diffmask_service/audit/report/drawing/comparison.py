@@ -37,6 +37,14 @@ def comparison(found: Comparison, *, with_texts: bool) -> Iterator[Html]:
         [
             [name, *(figure(value, form=form) for value in values)]
             for name, form, values in _sides(found.groups)
+        ]
+        + [
+            [name, *("not known" if each is None else f"{each:g}" for each in values)]
+            for name, values in (
+                ("margin of the probes, nats", found.margins),
+                ("score from which a token is kept", found.thresholds),
+            )
+            if values[0] != values[1]
         ],
         caption="Side by side, with 95 % intervals",
     )
