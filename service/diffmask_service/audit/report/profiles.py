@@ -61,7 +61,8 @@ class Profiles:
         by_label: Of all tokens of the texts with each predicted label.
         by_segment: Of the tokens of each text of a pair, and of special tokens.
         by_tag: By part of speech, with special tokens apart; empty without a tagger.
-        by_mark: Of what people marked and of the rest; empty without rationales.
+        by_mark: Of what people marked and of the rest of those texts; empty without
+            rationales.
         num_tagged: Texts that were tagged; hashed ones are not.
     """
 
@@ -171,7 +172,7 @@ class ProfileCollector:
                 )
             yield "segment", "special tokens", text.is_special
         marked = read_rationale(text)
-        if marked is not None:
+        if marked is not None and marked.any():
             yield "mark", "marked by people", marked
             yield "mark", "not marked", ~marked & can_be_marked(text)
         is_drawn = text.row * _GOLDEN_RATIO % 1 < self._tagged_share

@@ -139,6 +139,16 @@ def test_tagged_texts_are_of_every_kind_in_turn(finished: Audit, period: int) ->
     assert len(found.by_tag) == period
 
 
+def test_texts_without_a_mark_have_no_part_in_the_profile_of_marks(
+    finished: Audit,
+) -> None:
+    collector = ProfileCollector(finished, None)
+    for rationale in ("[0, 1]", "[0, 0]", "absent"):
+        collector.add(explained("a b", [0.9, 0.1], rationale=rationale))
+    found = collector.figures().by_mark
+    assert [each.num_texts for each in found] == [1, 1]
+
+
 def test_segments_of_pairs_have_profiles(finished: Audit) -> None:
     collector = ProfileCollector(finished, None)
     collector.add(
