@@ -12,7 +12,8 @@ import pytest
 from diffmask_service.audit.report import Audit, find_shortcuts, gather, open_audit
 from diffmask_service.audit.report.estimates import Estimate
 from diffmask_service.audit.report.reading import Explained
-from diffmask_service.audit.report.shortcuts import read_shortcuts, sufficiency
+from diffmask_service.audit.report.shortcuts import read_shortcuts
+from diffmask_service.audit.report.trials import sufficiency
 from diffmask_service.audit.report.vocabulary import Deciding
 from diffmask_service.cli import main
 from diffmask_service.core.values import TextInput
