@@ -137,6 +137,15 @@ def test_an_empty_cell_says_nothing_of_its_row(
     assert row == Row(number=0, id="0", input=TextInput(text="good"))
 
 
+def test_an_object_may_leave_out_what_others_have(tmp_path: Path) -> None:
+    path = tmp_path / "input.jsonl"
+    path.write_text('{"text": "good"}\n{"text": "bad", "gold": "negative"}\n')
+    rows = open_source(path, Columns(label="gold")).rows()
+    assert [row.label for row in rows] == [None, "negative"]
+    with pytest.raises(InvalidInput, match=r"no column 'mood', only 'text'"):
+        open_source(path, Columns(label="mood"))
+
+
 def test_a_number_that_is_none_is_no_label(tmp_path: Path) -> None:
     path = tmp_path / "input.parquet"
     labels = pa.array([1.0, float("nan"), None])
