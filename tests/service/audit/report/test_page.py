@@ -139,6 +139,16 @@ def test_figures_of_other_margins_are_said_to_be(finished: Audit) -> None:
     assert texts[place + 1 : place + 3] == ["0.1", "0.5"]
 
 
+def test_changes_that_are_not_shown_are_told(finished: Audit) -> None:
+    findings = gather(finished, against=finished)
+    assert findings.comparison is not None
+    changes = {(f"label {index}", "other"): index for index in range(40)}
+    comparison = replace(findings.comparison, changes=changes)
+    texts = _texts(replace(findings, comparison=comparison))
+    assert "Predictions that differ, the 30 most frequent of 40 pairs" in texts
+    assert ("label 10" in texts, "label 9" in texts) == (True, False)
+
+
 def test_hashed_texts_make_a_report_without_words(
     tmp_path: Path, tiny_directory: Path
 ) -> None:

@@ -117,7 +117,12 @@ def _counts(found: Comparison) -> Iterator[Html]:
                 [printable(a), printable(b), count(num)]
                 for (a, b), num in changed[:_MAX_CHANGES]
             ],
-            caption="Predictions that differ",
+            caption="Predictions that differ"
+            + (
+                f", the {_MAX_CHANGES} most frequent of {len(changed)} pairs"
+                if len(changed) > _MAX_CHANGES
+                else ""
+            ),
             cls="sortable",
         )
     if found.correct:
