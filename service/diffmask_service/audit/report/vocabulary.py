@@ -233,6 +233,8 @@ class VocabularyCollector:
         needless is not kept, and may still be a shortcut.
         """
         found: dict[str, Deciding] = {}
+        if not self._num_candidates:
+            return ()
         shares = self._shares()
         of_classes = (
             words

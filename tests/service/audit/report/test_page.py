@@ -149,6 +149,17 @@ def test_changes_that_are_not_shown_are_told(finished: Audit) -> None:
     assert ("label 10" in texts, "label 9" in texts) == (True, False)
 
 
+def test_a_report_that_was_cut_off_is_made_again(
+    tmp_path: Path, tiny_directory: Path
+) -> None:
+    folder = audit_tiny(tmp_path, tiny_directory)
+    whole = {path.name: path.read_bytes() for path in folder.glob("*.*")}
+    (folder / "report.html").unlink()
+    (folder / "shortcuts.json").rename(folder / ".shortcuts.json.partial")
+    audit_tiny(tmp_path, tiny_directory)
+    assert {path.name: path.read_bytes() for path in folder.glob("*.*")} == whole
+
+
 def test_hashed_texts_make_a_report_without_words(
     tmp_path: Path, tiny_directory: Path
 ) -> None:
