@@ -224,10 +224,11 @@ def _left_out(groups: Sequence[Group], names: str) -> str:
 
 
 def _labelled(group: Group) -> Iterator[Html]:
-    if 0 < group.num_labelled < group.num_texts:
+    if group.num_labelled:
         yield element(
             "p",
-            f"Accuracy is over the {group.num_labelled:,} texts that have a label.",
+            f"Accuracy is over the {group.num_labelled:,} texts that have a label; in a"
+            " row of a predicted label it is that label's precision.",
             cls="faint",
         )
     if group.num_foreign:
