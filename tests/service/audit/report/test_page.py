@@ -324,6 +324,14 @@ def test_without_a_tagger_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None
     assert find_tagger() is None
 
 
+def test_a_tagger_of_an_older_release_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nltk = pytest.importorskip("nltk")
+    monkeypatch.setattr(nltk.tag, "PerceptronTagger", lambda load=True: None)
+    assert find_tagger() is None
+
+
 @pytest.mark.parametrize("write", [write_tiny_span_bundle, write_tiny_pair_bundle])
 def test_pairs_and_questions_have_a_report(
     write: Callable[[Path], object], tmp_path: Path
