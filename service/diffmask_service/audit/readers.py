@@ -61,19 +61,23 @@ def read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     """Yield the records of a file with one JSON object a line.
 
     Raises:
-        InvalidInput: It cannot be read, or its first object lacks a column.
+        InvalidInput: It cannot be read, or none of its objects has a column.
     """
     _refuse_utf_16(path)
-    is_first = True
+    first: tuple[str, ...] = ()
+    unseen = set(columns)
     with _reading(path), path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             record = _parse(line.removeprefix(b"\xef\xbb\xbf"), number)
             if record is None:
                 continue
-            if is_first and not isinstance(record, Malformed):
-                require_columns(path, columns, tuple(record))
-                is_first = False
+            # What an object has nothing to say of may be left out of it.
+            if unseen and not isinstance(record, Malformed):
+                first = first or tuple(record)
+                unseen.difference_update(record)
             yield record
+    if unseen and first:
+        require_columns(path, [each for each in columns if each in unseen], first)
 
 
 def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Record]:

@@ -1,5 +1,6 @@
 """Rows of an audit: what a file's record means, or why it means nothing."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
@@ -55,6 +56,8 @@ class Columns:
 class Row:
     """One row of the input.
 
+    What the input leaves empty is None.
+
     Attributes:
         number: Its position in the input, from 0.
         id: What it is known by.
@@ -87,7 +90,7 @@ def to_row(record: Record, columns: Columns, *, number: int) -> Row:
 
     def written(name: str | None) -> str | None:
         value = None if name is None else record.get(name)
-        return None if value is None else _encodable(_written(value))
+        return None if _is_missing(value) else _encodable(_written(value))
 
     name = written(columns.id)
     problem = _problem(record, columns)
@@ -121,6 +124,13 @@ def _problem(record: Mapping[str, Any], columns: Columns) -> str:
         if not value.strip():
             return f"column {column!r} is empty"
     return ""
+
+
+def _is_missing(value: Any) -> bool:
+    # CSV has no other way to leave a cell out, nor have tables of numbers than NaN.
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _written(value: Any) -> str:

@@ -25,6 +25,8 @@ _READER_BY_SUFFIX: Mapping[str, _Reader] = {
     ".parquet": read_parquet,
     ".arrow": read_arrow,
 }
+# Each is a group of figures, and in memory while the figures are counted.
+_MAX_SLICES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +96,12 @@ def open_source(path: Path, columns: Columns) -> Source:
         columns: Which columns to read.
 
     Raises:
-        InvalidInput: It is none of these, cannot be read, or holds no row.
+        InvalidInput: It is none of these, cannot be read, holds no row, or its slices
+            are too many to be told apart.
     """
     files = _data_files(path) if path.is_dir() else (path,)
     stamps = _stamps(files)
-    num_rows = sum(1 for _ in _records(files, columns))
+    num_rows = _count(files, columns)
     if not num_rows:
         raise InvalidInput(f"{path}: holds no rows")
     return Source(
@@ -120,6 +123,22 @@ def _records(files: Sequence[Path], columns: Columns) -> Iterator[Record]:
                 f" {', '.join(_READER_BY_SUFFIX)}, or a saved data set's folder"
             )
         yield from reader(file, columns.names)
+
+
+def _count(files: Sequence[Path], columns: Columns) -> int:
+    num_rows, slices = 0, set[str]()
+    for record in _records(files, columns):
+        if columns.slice is not None:
+            name = to_row(record, columns, number=num_rows).slice
+            slices.update([] if name is None else [name])
+        num_rows += 1
+        # Found at the end, this would cost all the answers.
+        if len(slices) > _MAX_SLICES:
+            raise InvalidInput(
+                f"--slice-column: {columns.slice!r} has more than {_MAX_SLICES} values;"
+                " name one that parts the texts into fewer groups"
+            )
+    return num_rows
 
 
 def _data_files(path: Path) -> tuple[Path, ...]:

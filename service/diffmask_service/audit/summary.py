@@ -12,12 +12,10 @@ import pyarrow.parquet as pq
 from diffmask_service.audit.quantiles import exact_quantiles
 from diffmask_service.core.predictions import Float32Array
 from diffmask_service.core.values import ModelDescription, Task
-from diffmask_service.errors import InvalidInput
 
-FORMAT = 1
+FORMAT = 2
 _SHARES = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _ROWS_PER_BATCH = 4096
-_MAX_SLICES = 1000
 _COLUMNS = (
     "label",
     "slice",
@@ -90,11 +88,6 @@ class _Tally:
     def group(self, kind: str, name: str) -> _Group:
         key = (kind, name)
         if key not in self.groups:
-            if sum(known == kind for known, _ in self.groups) >= _MAX_SLICES:
-                raise InvalidInput(
-                    f"the {kind} column has more than {_MAX_SLICES} values; name one"
-                    " that parts the texts into fewer groups"
-                )
             self.groups[key] = _Group(kept_by_state=np.zeros(self.num_states))
         return self.groups[key]
 
@@ -108,9 +101,6 @@ def summarise(parts: Sequence[Path], model: ModelDescription) -> dict[str, Any]:
     Args:
         parts: The files, in order.
         model: Who answered.
-
-    Raises:
-        InvalidInput: The texts fall into too many groups.
     """
     margin = _margin(model)
     tally = _Tally(num_states=len(model.states))
@@ -178,13 +168,15 @@ def true_label(label: str | None, labels: Sequence[str]) -> str | None:
     """Return the name of a label that may be written as an index.
 
     Args:
-        label: As the input has it; None for none.
+        label: As the input has it; None for none. A column of numbers of which some
+            are missing writes 1 as `1.0`.
         labels: Label names in index order.
     """
-    if label is not None and label not in labels and label.isdecimal():
-        index = int(label)
-        return labels[index] if index < len(labels) else label
-    return label
+    if label is None or label in labels:
+        return label
+    whole = label.removesuffix(".0")
+    index = int(whole) if whole.isdecimal() else len(labels)
+    return labels[index] if index < len(labels) else label
 
 
 def _margin(model: ModelDescription) -> float | None:

@@ -103,7 +103,7 @@ def encode_part(
     """
     explained = [each.explanation for each in audited]
     columns = {
-        **_of_rows(audited, hash_texts=hash_texts),
+        **_of_rows(audited, model, hash_texts=hash_texts),
         **_of_predictions(explained, model, hash_texts=hash_texts),
         **_of_tokens(explained, hash_texts=hash_texts),
         **_of_gates(explained, model),
@@ -128,19 +128,25 @@ def encode_part(
     return content
 
 
-def _of_rows(audited: Sequence[Audited], *, hash_texts: bool) -> _Columns:
+def _of_rows(
+    audited: Sequence[Audited], model: ModelDescription, *, hash_texts: bool
+) -> _Columns:
     rows = [each.row for each in audited]
     texts = [None if row.input is None else row.input.text for row in rows]
     pairs = [None if row.input is None else row.input.text_pair for row in rows]
     suffix = "_sha256" if hash_texts else ""
+    labels = [row.label for row in rows]
     if hash_texts:
         texts, pairs = list(map(_sha256, texts)), list(map(_sha256, pairs))
+        if model.task is Task.QUESTION_ANSWERING:
+            # The true answer is a piece of the context.
+            labels = [None for _ in labels]
     columns = {
         "row": pa.array([row.number for row in rows], pa.int64()),
         "id": pa.array([row.id for row in rows], pa.string()),
         f"text{suffix}": pa.array(texts, pa.string()),
         f"text_pair{suffix}": pa.array(pairs, pa.string()),
-        "label": pa.array([row.label for row in rows], pa.string()),
+        "label": pa.array(labels, pa.string()),
         "slice": pa.array([row.slice for row in rows], pa.string()),
     }
     if not hash_texts:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -118,6 +119,42 @@ def test_a_malformed_row_keeps_its_place(
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("input.csv", b'text,gold,kind,marks,key\ngood,,," ",\n'),
+        ("input.jsonl", b'{"text": "good", "gold": null, "kind": "", "marks": " "}\n'),
+    ],
+)
+def test_an_empty_cell_says_nothing_of_its_row(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    columns = Columns(label="gold", slice="kind", rationale="marks")
+    if name.endswith(".csv"):
+        columns = replace(columns, id="key")
+    (row,) = open_source(path, columns).rows()
+    assert row == Row(number=0, id="0", input=TextInput(text="good"))
+
+
+def test_an_object_may_leave_out_what_others_have(tmp_path: Path) -> None:
+    path = tmp_path / "input.jsonl"
+    path.write_text('{"text": "good"}\n{"text": "bad", "gold": "negative"}\n')
+    rows = open_source(path, Columns(label="gold")).rows()
+    assert [row.label for row in rows] == [None, "negative"]
+    with pytest.raises(InvalidInput, match=r"no column 'mood', only 'text'"):
+        open_source(path, Columns(label="mood"))
+
+
+def test_a_number_that_is_none_is_no_label(tmp_path: Path) -> None:
+    path = tmp_path / "input.parquet"
+    labels = pa.array([1.0, float("nan"), None])
+    pq.write_table(pa.table({"text": ["good"] * 3, "gold": labels}), path)
+    rows = open_source(path, Columns(label="gold")).rows()
+    assert [row.label for row in rows] == ["1.0", None, None]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("input.csv", "text\ngood\n".encode("utf-16"), "is UTF-16"),
@@ -135,6 +172,17 @@ def test_a_file_that_cannot_be_read_is_refused(
     path.write_bytes(content)
     with pytest.raises(InvalidInput, match=message):
         open_source(path, Columns())
+
+
+def test_too_many_slices_are_refused_before_the_audit(tmp_path: Path) -> None:
+    path = tmp_path / "input.csv"
+    lines = ["text,kind", "good,", *(f"good,{index}" for index in range(1000))]
+    path.write_text("\n".join(lines))
+    assert open_source(path, Columns(slice="kind")).num_rows == 1001
+    path.write_text("\n".join([*lines, "good,1000"]))
+    with pytest.raises(InvalidInput, match="'kind' has more than 1000 values"):
+        open_source(path, Columns(slice="kind"))
+    assert open_source(path, Columns()).num_rows == 1002
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -88,6 +88,16 @@ def test_an_answer_stands_where_its_offsets_say(
         assert row["prediction"] == row["text_pair"][start:end]
 
 
+def test_hashed_contexts_leave_no_true_answer(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    flags = ("--pair-column", "pair", "--label-column", "pair")
+    bundle = bundles["question_answering"]
+    for row in audited(tmp_path / "audit", bundle, *flags, "--hash-texts"):
+        assert row["label"] is None
+        assert "prediction" not in row
+
+
 def test_pairs_weigh_twice_in_their_second_text(
     bundles: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -2,8 +2,9 @@
 
 Order: `reading` gives texts out of parts; collectors (`groups`, `profiles`,
 `vocabulary`, `plausibility`, `worst`) take one at a time and keep sums alone;
-`findings` holds what they found; `drawing` makes a page of it. `shortcuts` asks the
-model again about texts that `sampling` chose, `comparing` reads a second audit.
+`findings` holds what they found; `drawing` makes a page of it. `trials` asks the model
+again about texts that `sampling` chose, which `shortcuts` keeps; `comparing` reads a
+second audit.
 """
 
 from diffmask_service.audit.report.drawing import render_report
@@ -14,8 +15,8 @@ from diffmask_service.audit.report.removing import (
     Removing,
     ServerRemoving,
 )
-from diffmask_service.audit.report.shortcuts import find_shortcuts
 from diffmask_service.audit.report.tagging import find_tagger
+from diffmask_service.audit.report.trials import find_shortcuts
 
 __all__ = [
     "Audit",

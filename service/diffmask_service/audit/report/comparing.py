@@ -49,6 +49,8 @@ class Comparison:
 
     Attributes:
         names: Model, version, precision and digest of each.
+        margins: Divergence that the probes of each were fitted to stay under, nats.
+        thresholds: Expected gate value from which each keeps a token.
         groups: Figures of each over the texts that both explained.
         num_texts: How many those are.
         agreement: Share of them with the same prediction.
@@ -61,6 +63,8 @@ class Comparison:
     """
 
     names: tuple[str, str]
+    margins: tuple[float | None, float | None]
+    thresholds: tuple[float, float]
     groups: tuple[Group, Group]
     num_texts: int
     agreement: Estimate | None
@@ -96,9 +100,12 @@ def compare(ours: Audit, theirs: Audit) -> Comparison:
         agreement += said[0] == said[1]
         if ours.has_classes:
             changes[said] = changes.get(said, 0) + 1
-            truth = true_label(pair[0].label, ours.labels)
-            if truth is not None:
-                right = said[0] == truth, said[1] == truth
+            if pair[0].label is not None:
+                # An index means a label of the model that is asked.
+                right = (
+                    said[0] == true_label(pair[0].label, ours.labels),
+                    said[1] == true_label(pair[1].label, theirs.labels),
+                )
                 correct[right] = correct.get(right, 0) + 1
         found = score_correlation(*pair)
         if found is None:
@@ -112,6 +119,8 @@ def compare(ours: Audit, theirs: Audit) -> Comparison:
             heapq.heappop(examples)
     return Comparison(
         names=(name_of(ours), name_of(theirs)),
+        margins=(ours.margin, theirs.margin),
+        thresholds=(ours.threshold, theirs.threshold),
         groups=(collectors[0].figures().all, collectors[1].figures().all),
         num_texts=num_texts,
         agreement=share(agreement, num_texts) if ours.has_classes else None,

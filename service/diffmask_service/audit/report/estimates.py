@@ -1,7 +1,7 @@
 """Shares and means with intervals of 95 %, from running sums.
 
-A share has Wilson's interval; a mean over texts has that of the normal distribution,
-from the spread between texts. Both treat texts as drawn independently.
+A share has Wilson's interval; a mean over texts has Student's, from the spread between
+texts. Both treat texts as drawn independently.
 """
 
 import math
@@ -14,6 +14,14 @@ from numpy.typing import NDArray
 _Sums: TypeAlias = NDArray[np.float64]
 # The 97.5 % point of the normal distribution.
 _QUANTILE = 1.959963984540054
+# Those of Student's distribution with one and two degrees of freedom, and for more the
+# coefficients of its expansion about the normal one.
+_STUDENT_EXACT = (12.706204736174694, 4.302652729749462)
+_STUDENT_EXPANSION = (
+    (_QUANTILE**3 + _QUANTILE) / 4,
+    (5 * _QUANTILE**5 + 16 * _QUANTILE**3 + 3 * _QUANTILE) / 96,
+    (3 * _QUANTILE**7 + 19 * _QUANTILE**5 + 17 * _QUANTILE**3 - 15 * _QUANTILE) / 384,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +146,7 @@ class MeanOfNumbers:
 def estimate_mean(
     mean: float, squares: float, num: int, *, low: float, high: float
 ) -> Estimate:
-    """Return a mean with the interval of the normal distribution.
+    """Return a mean with Student's interval.
 
     Args:
         mean: The mean.
@@ -150,7 +158,24 @@ def estimate_mean(
     if num == 1:
         half = math.inf if low > -math.inf else 0.0
     else:
-        half = _QUANTILE * math.sqrt(squares / (num - 1) / num)
+        half = student_quantile(num - 1) * math.sqrt(squares / (num - 1) / num)
     return Estimate(
         value=mean, low=max(low, mean - half), high=min(high, mean + half), num=num
+    )
+
+
+def student_quantile(degrees: int) -> float:
+    """Return the 97.5 % point of Student's distribution, to one percent.
+
+    Args:
+        degrees: Of freedom, >= 1.
+
+    Source:
+        Abramowitz and Stegun 1964, 26.7.5, without the last term.
+    """
+    if degrees <= len(_STUDENT_EXACT):
+        return _STUDENT_EXACT[degrees - 1]
+    return _QUANTILE + sum(
+        coefficient / float(degrees) ** power
+        for power, coefficient in enumerate(_STUDENT_EXPANSION, start=1)
     )

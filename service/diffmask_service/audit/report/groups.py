@@ -28,6 +28,8 @@ class Group:
         violation: Share of texts with more divergence than the margin; None where the
             margin is not known.
         accuracy: Share of labelled texts whose prediction is the true label.
+        num_labelled: How many of them have a label.
+        num_foreign: How many have one that is none of the model's; it counts as wrong.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Group:
     divergence: Estimate | None
     violation: Estimate | None
     accuracy: Estimate | None
+    num_labelled: int
+    num_foreign: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,7 @@ class _Sums:
     num_violating: int = 0
     num_labelled: int = 0
     num_correct: int = 0
+    num_foreign: int = 0
 
     def figures(self, name: str, *, has_margin: bool) -> Group:
         num = self.kept.num
@@ -78,6 +83,8 @@ class _Sums:
             divergence=self.divergence.estimate(low=0),
             violation=share(self.num_violating, num) if has_margin else None,
             accuracy=share(self.num_correct, self.num_labelled),
+            num_labelled=self.num_labelled,
+            num_foreign=self.num_foreign,
         )
 
 
@@ -132,5 +139,7 @@ class GroupCollector:
             text.divergence > audit.margin
         )
         if audit.has_classes and text.label is not None:
+            truth = true_label(text.label, audit.labels)
             sums.num_labelled += 1
-            sums.num_correct += text.prediction == true_label(text.label, audit.labels)
+            sums.num_correct += text.prediction == truth
+            sums.num_foreign += truth not in audit.labels

@@ -1,7 +1,7 @@
 """How far scores match what people marked; this says nothing of faithfulness.
 
-The measures are those of ERASER (DeYoung et al. 2020), over tokens that are not
-special.
+The measures are those of ERASER (DeYoung et al. 2020), over the tokens that people
+could mark.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffmask_service.audit.report.estimates import Estimate, Mean
-from diffmask_service.audit.report.rationales import read_rationale
+from diffmask_service.audit.report.rationales import can_be_marked, read_rationale
 from diffmask_service.audit.report.reading import Audit, Explained
 from diffmask_service.core.predictions import BoolArray, Float32Array
 
 _OVERLAP = 0.5
+_MEASURES = ("share", "auprc", "random", "kept", "top")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,9 @@ class Plausibility:
     Attributes:
         num_texts: Texts with a rationale that marks something.
         num_unread: Texts whose rationale could not be read or marks nothing.
-        marked_share: Share of tokens that people mark: what `auprc` is by chance.
+        marked_share: Share of the tokens of a text that people mark.
         auprc: Area under the precision-recall curve of the scores.
+        random_auprc: The same for tokens in a random order.
         kept_f1: Token F1 of the tokens that the hard mask of the score keeps.
         kept_iou_f1: F1 of their spans, matched at half overlap.
         top_f1: Token F1 of as many top tokens as people marked in that text.
@@ -36,6 +38,7 @@ class Plausibility:
     num_unread: int
     marked_share: Estimate | None
     auprc: Estimate | None
+    random_auprc: Estimate | None
     kept_f1: Estimate | None
     kept_iou_f1: float
     top_f1: Estimate | None
@@ -56,6 +59,25 @@ def auprc(scores: Float32Array, marked: BoolArray) -> float:
     precision = np.concatenate([[1.0], hits[last] / (last + 1)])
     recall = np.concatenate([[0.0], hits[last] / hits[-1]])
     return float(np.sum(np.diff(recall) * (precision[1:] + precision[:-1]) / 2))
+
+
+def random_auprc(num_marked: int, num_tokens: int) -> float:
+    """Return the mean of `auprc` over all orders of the tokens.
+
+    It lies above the share of marked tokens, far so in short texts with few of them:
+    the trapezoids begin at precision 1.
+
+    Args:
+        num_marked: Marked tokens, in [1, num_tokens].
+        num_tokens: All tokens.
+    """
+    if num_marked == num_tokens:
+        return 1.0
+    # A marked token at rank r has the share q of those before it marked, where q is
+    # that of all others: its trapezoid is q + (1 - q) / 2r high, and 1 for r = 1.
+    unmarked = (num_tokens - num_marked) / (num_tokens - 1)
+    ranks = sum(1 / rank for rank in range(2, num_tokens + 1))
+    return (num_marked + unmarked * ranks / 2) / num_tokens
 
 
 def token_f1(keep: BoolArray, marked: BoolArray) -> float:
@@ -135,7 +157,7 @@ class PlausibilityCollector:
     def __init__(self, audit: Audit) -> None:
         self._threshold = np.float32(audit.threshold)
         self._num_unread = 0
-        self._means = {name: Mean() for name in ("share", "auprc", "kept", "top")}
+        self._means = {name: Mean() for name in _MEASURES}
         self._kept_spans, self._top_spans = SpanF1(), SpanF1()
 
     def add(self, text: Explained) -> None:
@@ -143,16 +165,18 @@ class PlausibilityCollector:
         if text.rationale is None:
             return
         found = read_rationale(text)
-        is_word = ~text.is_special
-        if found is None or not (found & is_word).any():
+        if found is None or not found.any():
             self._num_unread += 1
             return
-        marked, scores = found[is_word], text.scores[is_word]
+        is_open = can_be_marked(text)
+        marked, scores = found[is_open], text.scores[is_open]
         top = np.zeros_like(marked)
         top[np.argsort(-scores, kind="stable")[: int(marked.sum())]] = True
         kept = scores >= self._threshold
         self._means["share"].add(marked.mean())
         self._means["auprc"].add(auprc(scores, marked))
+        random = random_auprc(int(marked.sum()), len(marked))
+        self._means["random"].add(random)
         self._means["kept"].add(token_f1(kept, marked))
         self._means["top"].add(token_f1(top, marked))
         self._kept_spans.add(kept, marked)
@@ -170,6 +194,7 @@ class PlausibilityCollector:
             num_unread=self._num_unread,
             marked_share=found["share"],
             auprc=found["auprc"],
+            random_auprc=found["random"],
             kept_f1=found["kept"],
             kept_iou_f1=self._kept_spans.value(),
             top_f1=found["top"],

@@ -7,13 +7,14 @@ so that long texts count no more than short ones and intervals are over texts.
 Source: De Cao et al. 2020, figures 4, 5 and 7, for any data.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from diffmask_service.audit.report.estimates import Estimate, Mean
-from diffmask_service.audit.report.rationales import read_rationale
+from diffmask_service.audit.report.rationales import can_be_marked, read_rationale
 from diffmask_service.audit.report.reading import Audit, Explained
 from diffmask_service.audit.report.words import words_of
 from diffmask_service.core.predictions import BoolArray
@@ -22,6 +23,8 @@ from diffmask_service.core.predictions import BoolArray
 Tagger = Callable[[list[str]], list[str]]
 # Texts that are tagged; more change the figures little and take long.
 MAX_TAGGED_TEXTS = 5000
+# Its multiples lie evenly over the data, and with no period that its order may have.
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,9 @@ class Profiles:
         by_label: Of all tokens of the texts with each predicted label.
         by_segment: Of the tokens of each text of a pair, and of special tokens.
         by_tag: By part of speech, with special tokens apart; empty without a tagger.
-        by_mark: Of what people marked and of the rest; empty without rationales.
-        num_tagged: Texts that were tagged.
+        by_mark: Of what people marked and of the rest of those texts; empty without
+            rationales.
+        num_tagged: Texts that were tagged; hashed ones are not.
     """
 
     all: tuple[Profile, ...]
@@ -119,8 +123,7 @@ class ProfileCollector:
         self._audit = audit
         self._tagger = tagger
         self._num_tagged = 0
-        # Tagged texts lie evenly over the data, whatever its order.
-        self._stride = -(-int(audit.summary["num_rows"]) // MAX_TAGGED_TEXTS)
+        self._tagged_share = MAX_TAGGED_TEXTS / int(audit.summary["num_rows"])
         self._sums: dict[str, dict[str, _Sums]] = {
             "all": {},
             "label": {},
@@ -169,16 +172,17 @@ class ProfileCollector:
                 )
             yield "segment", "special tokens", text.is_special
         marked = read_rationale(text)
-        if marked is not None:
-            yield "mark", "marked by people", marked & ~text.is_special
-            yield "mark", "not marked", ~marked & ~text.is_special
-        if self._tagger is not None and text.row % self._stride == 0:
-            self._num_tagged += 1
-            yield from self._tags(text, self._tagger)
+        if marked is not None and marked.any():
+            yield "mark", "marked by people", marked
+            yield "mark", "not marked", ~marked & can_be_marked(text)
+        is_drawn = text.row * _GOLDEN_RATIO % 1 < self._tagged_share
+        if is_drawn and text.text is not None:
+            yield from self._tags(text)
 
-    def _tags(
-        self, text: Explained, tagger: Tagger
-    ) -> Iterator[tuple[str, str, BoolArray]]:
+    def _tags(self, text: Explained) -> Iterator[tuple[str, str, BoolArray]]:
+        if self._tagger is None:
+            return
+        self._num_tagged += 1
         kinds: dict[str, BoolArray] = {}
 
         def mark(name: str, position: int) -> None:
@@ -187,7 +191,7 @@ class ProfileCollector:
             )
 
         words = words_of(text)
-        tags = tagger([word.text for word in words])
+        tags = self._tagger([word.text for word in words])
         for word, tag in zip(words, tags, strict=True):
             for position in word.tokens:
                 mark(tag, position)

@@ -2,13 +2,13 @@
 
 - a list of `[start, end]` in code points of the text, the end exclusive;
 - a list with 0 or 1 for each word between blanks;
-- a list of phrases, or one phrase, of which every place in the text is marked.
+- a list of phrases, or one phrase, of which every place in the text is marked; places
+  within longer words only where there are no others.
 
 Only the first text of a pair can be marked.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -36,11 +36,16 @@ def read_rationale(text: Explained) -> BoolArray | None:
     spans = _spans(text.rationale, text.text)
     if spans is None:
         return None
-    is_first = (text.segments == 0) & ~text.is_special
     marked = np.zeros(len(text.scores), dtype=np.bool_)
     for start, end in spans:
-        marked |= is_first & (text.starts < end) & (text.ends > start)
-    return marked
+        marked |= (text.starts < end) & (text.ends > start)
+    return marked & can_be_marked(text)
+
+
+def can_be_marked(text: Explained) -> BoolArray:
+    """Return which tokens people had before them to mark, `[tokens]` bool."""
+    found: BoolArray = (text.segments == 0) & ~text.is_special
+    return found
 
 
 def _spans(written: str, text: str) -> list[tuple[int, int]] | None:
@@ -70,7 +75,13 @@ def _is_span(value: Any) -> bool:
     )
 
 
-def _places(phrase: str, text: str) -> Iterator[tuple[int, int]]:
-    if phrase.strip():
-        for match in re.finditer(re.escape(phrase.strip()), text, re.IGNORECASE):
-            yield match.span()
+def _places(phrase: str, text: str) -> list[tuple[int, int]]:
+    if not phrase.strip():
+        return []
+    written = re.escape(phrase.strip())
+    # Scripts without blanks write every phrase within what counts as one word.
+    for pattern in (rf"(?<!\w){written}(?!\w)", written):
+        found = [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
+        if found:
+            return found
+    return []

@@ -211,11 +211,12 @@ def _explained(batch: Any, *, num_states: int) -> Iterator[Explained]:
     tokens = batch.column("tokens").to_pylist() if "tokens" in names else None
     for index, (row, end) in enumerate(zip(plain, ends.tolist(), strict=True)):
         start = end - int(lengths[index])
-        here = {name: values[start:end] for name, values in by_token.items()}
+        # Copied, as a text that is kept would otherwise keep its whole batch.
+        here = {name: values[start:end].copy() for name, values in by_token.items()}
         of_text = {
-            name: values[num_states * start : num_states * end].reshape(
-                num_states, end - start
-            )
+            name: values[num_states * start : num_states * end]
+            .reshape(num_states, end - start)
+            .copy()
             for name, values in gates.items()
         }
         yield Explained(

@@ -15,13 +15,13 @@ from diffmask_service.client import AsyncClient
 from diffmask_service.core.predictions import LabelPrediction, Prediction
 from diffmask_service.core.values import ExplainOptions, ModelIdentity, TextInput
 from diffmask_service.engine import Engine
-from diffmask_service.errors import RequestError
+from diffmask_service.errors import InferenceError, RequestError, ServerError
 
 _DEADLINE_SECONDS = 3600.0
 
 
 class Removing(Protocol):
-    """Asks a model about texts that were changed; None for one that it refuses."""
+    """Asks a model about changed texts; None for one that it refuses or fails on."""
 
     @property
     def way(self) -> str:
@@ -69,7 +69,7 @@ class BundleRemoving:
                     deadline=time.monotonic() + _DEADLINE_SECONDS,
                 )
             )
-        except RequestError:
+        except (RequestError, InferenceError):
             return None
 
     async def predict(self, text: TextInput) -> LabelPrediction | None:
@@ -79,7 +79,7 @@ class BundleRemoving:
             reply = await self._engine.explain(
                 [text], options, deadline=time.monotonic() + _DEADLINE_SECONDS
             )
-        except RequestError:
+        except (RequestError, InferenceError):
             return None
         return _label(reply.explanations[0].prediction)
 
@@ -137,6 +137,10 @@ class ServerRemoving:
             )
         except RequestError:
             return None
+        except ServerError as error:
+            if error.code == "INTERNAL":
+                return None
+            raise
         return _label(explanation.prediction)
 
 

@@ -19,7 +19,7 @@ class Samples:
 
     Attributes:
         having: By word: texts with it that are predicted its label.
-        by_label: By predicted label: texts of it.
+        by_label: By label that was predicted: texts of it.
         texts_per_word: Most texts that one word is tested on in one way.
     """
 
@@ -28,18 +28,19 @@ class Samples:
     texts_per_word: int
 
     def others(self, word: Deciding) -> list[Explained]:
-        """Return the surest texts without it of other labels, as many of each."""
-        groups = [
-            sorted(
-                (text for text in texts if not _holds(text, word)),
-                key=lambda text: -(text.probability or 0.0),
-            )
+        """Return the surest texts without it of other labels, as many of each.
+
+        Where there are more labels than texts, those whose surest text is the surest.
+        """
+        num = _texts_per_label(self.texts_per_word, len(self.by_label))
+        ranked = [
+            (place, -(text.probability or 0.0), text.row, text)
             for label, texts in self.by_label.items()
             if label != word.label
+            for place, text in enumerate(_surest_without(word, texts)[:num])
         ]
-        num = _texts_per_label(self.texts_per_word, len(self.by_label))
-        chosen = [text for texts in groups for text in texts[:num]]
-        return chosen[: self.texts_per_word]
+        chosen = sorted(ranked, key=lambda each: each[:3])[: self.texts_per_word]
+        return [text for *_, text in chosen]
 
 
 def sample_texts(
@@ -57,10 +58,10 @@ def sample_texts(
     """
     label_by_word = {each.name: each.label for each in candidates}
     having = {each.name: _Reservoir(texts_per_word) for each in candidates}
-    num_drawn = _TEXTS_FOR_A_SURE_ONE * _texts_per_label(
-        texts_per_word, len(audit.labels)
-    )
-    by_label = {label: _Reservoir(num_drawn) for label in audit.labels}
+    # Of the model's labels few may ever be predicted; these few share the texts.
+    predicted = [label for label in audit.labels if label in audit.summary["by_label"]]
+    num_drawn = _TEXTS_FOR_A_SURE_ONE * _texts_per_label(texts_per_word, len(predicted))
+    by_label = {label: _Reservoir(num_drawn) for label in predicted}
     for text in explained_texts(audit, with_gates=False):
         if text.prediction not in by_label:
             continue
@@ -100,5 +101,8 @@ def _texts_per_label(texts_per_word: int, num_labels: int) -> int:
     return -(-texts_per_word // max(1, num_labels - 1))
 
 
-def _holds(text: Explained, word: Deciding) -> bool:
-    return any(each.key == word.name for each in words_of(text))
+def _surest_without(word: Deciding, texts: Sequence[Explained]) -> list[Explained]:
+    others = [
+        text for text in texts if all(each.key != word.name for each in words_of(text))
+    ]
+    return sorted(others, key=lambda text: -(text.probability or 0.0))

@@ -41,12 +41,13 @@ class EnglishTagger:
 
 
 def find_tagger() -> EnglishTagger | None:
-    """Return a tagger if NLTK and its data are installed; None otherwise."""
+    """Return a tagger if NLTK 3.9 or newer and its data are installed, else None."""
     try:
         from nltk.tag import PerceptronTagger  # noqa: PLC0415
 
         return EnglishTagger(PerceptronTagger(lang="eng"))
-    except (ImportError, LookupError):
+    # Older releases take no language, and load a pickle.
+    except (ImportError, LookupError, TypeError):
         return None
 
 

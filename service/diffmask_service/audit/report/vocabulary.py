@@ -8,7 +8,7 @@ class does not lift every word, and rare words need to be more consistent.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from diffmask_service.audit.report.words import words_of
 
 # Rarer words give no interval worth reading, and may tell who wrote a text.
 MIN_TEXTS = 5
-# Beyond this many, those seen once are forgotten, which keeps memory bounded.
+# Beyond this many, the rarer half is let go, which keeps memory bounded.
 MAX_ENTRIES = 100_000
 NUM_SHOWN = 25
 
@@ -60,13 +60,15 @@ class Vocabulary:
         words: By label, most deciding first.
         tokens: By label, most deciding first.
         candidates: Words that may be shortcuts, the likeliest first.
-        num_forgotten: Words and tokens that were too many to be counted.
+        num_let_go: How often a word or token was let go, as they were too many.
+        most_let_go: Texts that such a one had been counted in by then, at most.
     """
 
     words: Mapping[str, tuple[Deciding, ...]]
     tokens: Mapping[str, tuple[Deciding, ...]]
     candidates: tuple[Deciding, ...]
-    num_forgotten: int
+    num_let_go: int
+    most_let_go: int
 
 
 @dataclass(slots=True)
@@ -129,7 +131,8 @@ class _Counts:
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._entries: dict[str, _Entry] = {}
-        self.num_forgotten = 0
+        self.num_let_go = 0
+        self.most_let_go = 0
 
     def add(
         self, scores: Mapping[str, float], label: str, *, threshold: np.float32
@@ -138,10 +141,17 @@ class _Counts:
             entry = self._entries.setdefault(name, _Entry())
             entry.add(label, score, is_kept=bool(np.float32(score) >= threshold))
         if len(self._entries) > self._max_entries:
-            rare = [key for key, entry in self._entries.items() if entry.num_texts == 1]
-            for key in rare or list(self._entries)[: self._max_entries // 2]:
-                del self._entries[key]
-            self.num_forgotten += len(rare)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        # Half of them: a few would soon be followed by others, and those that were
+        # seen once alone would leave no place for a word that comes late.
+        num_by_name = {name: entry.num_texts for name, entry in self._entries.items()}
+        rarest = sorted(num_by_name, key=num_by_name.__getitem__)
+        for name in rarest[: len(rarest) // 2]:
+            del self._entries[name]
+            self.num_let_go += 1
+            self.most_let_go = max(self.most_let_go, num_by_name[name])
 
     def most_deciding(self, share_by_label: Mapping[str, float]) -> list[Deciding]:
         found = (each for each in self._figures(share_by_label) if each.excess > 0)
@@ -207,11 +217,13 @@ class VocabularyCollector:
 
     def figures(self) -> Vocabulary:
         """Return what was collected."""
+        counts = self._words, self._tokens
         return Vocabulary(
             words=self._by_label(self._words),
             tokens=self._by_label(self._tokens),
             candidates=self._candidates(),
-            num_forgotten=self._words.num_forgotten + self._tokens.num_forgotten,
+            num_let_go=sum(each.num_let_go for each in counts),
+            most_let_go=max(each.most_let_go for each in counts),
         )
 
     def _candidates(self) -> tuple[Deciding, ...]:
@@ -221,18 +233,18 @@ class VocabularyCollector:
         needless is not kept, and may still be a shortcut.
         """
         found: dict[str, Deciding] = {}
+        if not self._num_candidates:
+            return ()
         shares = self._shares()
         of_classes = (
-            [
-                each
-                for each in ranked
-                if each.label == label and any(map(str.isalnum, each.name))
-            ]
+            words
             for ranked in (
                 self._words.most_deciding(shares),
                 self._words.most_telling(shares),
             )
-            for label in self._audit.labels
+            for words in self._parted(
+                each for each in ranked if any(map(str.isalnum, each.name))
+            ).values()
         )
         for row in itertools.zip_longest(*of_classes):
             for each in row:
@@ -245,8 +257,11 @@ class VocabularyCollector:
         return {label: num / total for label, num in self._num_by_label.items()}
 
     def _by_label(self, counts: _Counts) -> dict[str, tuple[Deciding, ...]]:
-        ranked = counts.most_deciding(self._shares())
-        return {
-            label: tuple(each for each in ranked if each.label == label)[:NUM_SHOWN]
-            for label in self._audit.labels
-        }
+        found = self._parted(counts.most_deciding(self._shares()))
+        return {label: tuple(words[:NUM_SHOWN]) for label, words in found.items()}
+
+    def _parted(self, ranked: Iterable[Deciding]) -> dict[str, list[Deciding]]:
+        found: dict[str, list[Deciding]] = {label: [] for label in self._audit.labels}
+        for each in ranked:
+            found[each.label].append(each)
+        return found

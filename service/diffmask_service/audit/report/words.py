@@ -3,13 +3,19 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from unicodedata import category
 
 import numpy as np
 
 from diffmask_service.audit.report.reading import Explained
 
+_MARK = "\N{COMBINING ACUTE ACCENT}"
+# A letter or digit with marks upon it: many scripts write vowels as marks.
+_LETTERS = rf"(?:\w{_MARK}*)+"
 # Letters and digits, joined by a single apostrophe or hyphen; else one sign by itself.
-_WORD = re.compile(r"\w+(?:['\N{RIGHT SINGLE QUOTATION MARK}-]\w+)*|[^\w\s]")
+_LINK = "['\N{RIGHT SINGLE QUOTATION MARK}-]"
+_WORD = re.compile(rf"{_LETTERS}(?:{_LINK}{_LETTERS})*|[^\w\s]")
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,7 @@ def words_of(text: Explained) -> tuple[Word, ...]:
 def _in_segment(text: Explained, written: str, segment: int) -> Iterator[Word]:
     is_here = (text.segments == segment) & ~text.is_special & (text.ends > text.starts)
     positions = np.flatnonzero(is_here)
-    spans = [match.span() for match in _WORD.finditer(written)]
+    spans = [match.span() for match in _WORD.finditer(_with_one_mark(written))]
     places = _overlapping(spans, text, positions.tolist())
     for (start, end), tokens in zip(spans, places, strict=True):
         yield Word(
@@ -63,6 +69,16 @@ def _in_segment(text: Explained, written: str, segment: int) -> Iterator[Word]:
             tokens=tuple(tokens),
             score=float(text.scores[tokens].max()) if tokens else 0.0,
         )
+
+
+def _with_one_mark(written: str) -> str:
+    # To `re` neither combining marks nor joiners are letters. Places stay the same.
+    if written.isascii():
+        return written
+    return "".join(
+        _MARK if category(char)[0] == "M" or char in _JOINERS else char
+        for char in written
+    )
 
 
 def _overlapping(

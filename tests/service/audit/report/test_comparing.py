@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,19 @@ def test_an_audit_agrees_with_that_of_the_same_graph(
     assert sum(found.correct.values()) == 40
     assert {right for pair in found.correct for right in pair} == {True, False}
     assert ("version 3" in found.names[0], "version 4" in found.names[1]) == (True,) * 2
+
+
+def test_an_index_means_a_label_of_its_own_model(finished: Audit, newer: Audit) -> None:
+    turned = replace(newer, labels=tuple(reversed(newer.labels)))
+    found = compare(finished, turned)
+    rates = [
+        sum(num for right, num in found.correct.items() if right[side]) / 40
+        for side in (0, 1)
+    ]
+    assert [
+        None if each.accuracy is None else each.accuracy.value for each in found.groups
+    ] == pytest.approx(rates)
+    assert rates[0] == pytest.approx(1 - rates[1])
 
 
 def test_other_data_is_refused(

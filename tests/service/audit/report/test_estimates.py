@@ -3,9 +3,14 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, t
 
-from diffmask_service.audit.report.estimates import Mean, MeanOfNumbers, share
+from diffmask_service.audit.report.estimates import (
+    Mean,
+    MeanOfNumbers,
+    share,
+    student_quantile,
+)
 
 
 @pytest.mark.parametrize(("count", "num"), [(0, 4), (3, 10), (10, 10), (437, 872)])
@@ -22,13 +27,21 @@ def test_a_share_of_nothing_is_none() -> None:
     assert share(0, 0) is None
 
 
-def test_means_have_the_interval_of_the_normal_distribution() -> None:
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 10, 30, 1000, 10**6])
+def test_quantiles_are_those_of_scipy(degrees: int) -> None:
+    expected = float(t.ppf(0.975, degrees))
+    assert student_quantile(degrees) == pytest.approx(expected, rel=0.01)
+    if degrees > 9:
+        assert student_quantile(degrees) == pytest.approx(expected, rel=1e-4)
+
+
+def test_means_have_the_interval_of_student() -> None:
     values = np.random.default_rng(1).uniform(0.4, 0.6, size=(50, 3)) + 1000
     mean = Mean()
     for value in values:
         mean.add(value)
     found = mean.estimates()
-    half = norm.ppf(0.975) * values.std(axis=0, ddof=1) / math.sqrt(50)
+    half = t.ppf(0.975, 49) * values.std(axis=0, ddof=1) / math.sqrt(50)
     np.testing.assert_allclose([e.value for e in found], values.mean(axis=0))
     np.testing.assert_allclose([e.high - e.value for e in found], half, rtol=1e-6)
     np.testing.assert_allclose([e.value - e.low for e in found], half, rtol=1e-6)

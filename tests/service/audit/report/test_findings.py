@@ -1,11 +1,13 @@
 """Figures of a whole audit against those of its rows, by arithmetic of another way."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from diffmask_service.audit.report import Audit, Findings, gather
+from diffmask_service.audit.report.groups import GroupCollector
 from diffmask_service.audit.report.profiles import ProfileCollector
 from diffmask_service.audit.report.reading import explained_texts
 from tests.support.audits import read_parts
@@ -66,6 +68,24 @@ def test_groups_are_those_of_the_rows(
     assert groups.divergences[0] == sum(row["divergence"] < 0.001 for row in rows)
 
 
+def test_accuracy_is_over_labelled_texts(finished: Audit) -> None:
+    collector = GroupCollector(finished)
+    for label in ("positive", "0", "pos", None):
+        collector.add(explained("a", [1.0], label=label, prediction="positive"))
+    group = collector.figures().all
+    assert group.num_texts == 4
+    assert (group.num_labelled, group.num_foreign) == (3, 1)
+    assert group.accuracy is not None
+    assert group.accuracy.value == pytest.approx(1 / 3)
+
+
+def test_hashed_texts_are_not_tagged(finished: Audit) -> None:
+    collector = ProfileCollector(finished, lambda words: ["noun" for _ in words])
+    collector.add(replace(explained("a", [1.0]), text=None, tokens=None))
+    found = collector.figures()
+    assert (found.num_tagged, found.by_tag) == (0, ())
+
+
 def test_profiles_are_means_over_texts_of_means_over_tokens(
     findings: Findings, rows: list[dict[str, Any]]
 ) -> None:
@@ -104,6 +124,31 @@ def test_tags_and_special_tokens_have_profiles(finished: Audit) -> None:
     assert [each.value for each in found["b"].input_gates] == [1, 0.75, 0.5]
 
 
+@pytest.mark.parametrize("period", [2, 3, 5])
+def test_tagged_texts_are_of_every_kind_in_turn(finished: Audit, period: int) -> None:
+    collector = ProfileCollector(
+        replace(finished, summary={**finished.summary, "num_rows": 10_000}),
+        lambda words: words,
+    )
+    for row in range(600):
+        collector.add(explained(f"kind{row % period}", [1.0], row=row))
+    found = collector.figures()
+    assert found.num_tagged == pytest.approx(300, abs=2)
+    for each in found.by_tag:
+        assert each.num_texts == pytest.approx(300 / period, abs=4)
+    assert len(found.by_tag) == period
+
+
+def test_texts_without_a_mark_have_no_part_in_the_profile_of_marks(
+    finished: Audit,
+) -> None:
+    collector = ProfileCollector(finished, None)
+    for rationale in ("[0, 1]", "[0, 0]", "absent"):
+        collector.add(explained("a b", [0.9, 0.1], rationale=rationale))
+    found = collector.figures().by_mark
+    assert [each.num_texts for each in found] == [1, 1]
+
+
 def test_segments_of_pairs_have_profiles(finished: Audit) -> None:
     collector = ProfileCollector(finished, None)
     collector.add(
@@ -113,12 +158,15 @@ def test_segments_of_pairs_have_profiles(finished: Audit) -> None:
             tokens=[(0, 1), (0, 1)],
             text_pair="b",
             segments=np.array([0, 1]),
+            rationale="a",
         )
     )
     found = {
         each.name: each.droppable[0].value for each in collector.figures().by_segment
     }
     assert found == {"first text": 0, "second text": 1}
+    # Nobody could mark the second one.
+    assert [each.name for each in collector.figures().by_mark] == ["marked by people"]
 
 
 def test_words_that_decide_are_counted(
@@ -166,6 +214,13 @@ def test_texts_are_the_same_without_gates(finished: Audit) -> None:
         assert light.probabilities == whole.probabilities
         assert light.starts.tolist() == whole.starts.tolist()
         assert light.scores.tolist() == whole.scores.tolist()
+
+
+def test_a_text_that_is_kept_keeps_nothing_else(finished: Audit) -> None:
+    for text in explained_texts(finished):
+        arrays = (text.starts, text.ends, text.segments, text.is_special, text.scores)
+        for array in (*arrays, text.input_gates, text.hidden_gates):
+            assert array.flags.owndata
 
 
 def test_texts_have_the_probability_of_every_label(finished: Audit) -> None:

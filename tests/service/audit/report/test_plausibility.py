@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from diffmask_service.audit.report.plausibility import (
     PlausibilityCollector,
     auprc,
     matched_spans,
+    random_auprc,
     spans,
     token_f1,
 )
@@ -31,6 +34,16 @@ def test_area_under_the_curve(scores: list[float], marked: str, area: float) -> 
     assert found == pytest.approx(area)
 
 
+@pytest.mark.parametrize(("num_marked", "num_tokens"), [(1, 1), (1, 2), (2, 5), (5, 6)])
+def test_area_of_a_random_order_is_the_mean_of_all(
+    num_marked: int, num_tokens: int
+) -> None:
+    marked = np.arange(num_tokens) < num_marked
+    orders = itertools.permutations(np.arange(num_tokens, dtype=np.float32))
+    areas = [auprc(np.array(order), marked) for order in orders]
+    assert random_auprc(num_marked, num_tokens) == pytest.approx(np.mean(areas))
+
+
 def test_token_f1_and_spans() -> None:
     assert token_f1(_bools("1100"), _bools("0110")) == pytest.approx(0.5)
     assert token_f1(_bools("0000"), _bools("0110")) == 0
@@ -55,11 +68,33 @@ def test_figures_are_means_over_texts_with_marks(finished: Audit) -> None:
     assert (found.num_texts, found.num_unread) == (2, 2)
     assert found.marked_share is not None
     assert found.marked_share.value == pytest.approx((0.5 + 0.25) / 2)
+    assert found.random_auprc is not None
+    assert found.random_auprc.value > found.marked_share.value
     assert found.kept_f1 is not None
     assert found.kept_f1.value == pytest.approx((1 + 0) / 2)
     assert found.top_f1 is not None
     assert found.top_f1.value == pytest.approx((1 + 0) / 2)
     assert found.kept_iou_f1 == pytest.approx(0.5)
+
+
+def test_the_second_text_of_a_pair_is_left_out(finished: Audit) -> None:
+    collector = PlausibilityCollector(finished)
+    pair = explained(
+        "good film",
+        [0.8, 0.1, 0.9],
+        tokens=[(0, 4), (5, 9), (0, 4)],
+        text_pair="news",
+        segments=np.array([0, 0, 1]),
+        rationale="good",
+    )
+    collector.add(pair)
+    found = collector.figures()
+    assert found is not None
+    for measure in (found.auprc, found.kept_f1, found.top_f1):
+        assert measure is not None
+        assert measure.value == 1
+    assert found.marked_share is not None
+    assert found.marked_share.value == 0.5
 
 
 def test_no_rationales_have_no_figures(finished: Audit) -> None:

@@ -1,17 +1,22 @@
 """A word that the tiny model provably obeys is the first of the suspects."""
 
+import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from diffmask_service.audit.report import Audit, open_audit
+from diffmask_service.audit.report import Audit, find_shortcuts, gather, open_audit
 from diffmask_service.audit.report.estimates import Estimate
-from diffmask_service.audit.report.shortcuts import read_shortcuts, sufficiency
+from diffmask_service.audit.report.reading import Explained
+from diffmask_service.audit.report.shortcuts import read_shortcuts
+from diffmask_service.audit.report.trials import sufficiency
 from diffmask_service.audit.report.vocabulary import Deciding
 from diffmask_service.cli import main
+from diffmask_service.core.values import TextInput
 from tests.support.audits import write_csv
 from tests.support.explained import audit_tiny
 from tests.support.process import running_server
@@ -201,6 +206,38 @@ def test_insertion_moves_as_much_probability_as_the_arithmetic_says(
     # Half of the positive texts have `movie`, which makes them the surest.
     expected = _negative(f"{PLANTED} funny movie") - _negative("funny movie")
     assert bad.insertion_rise.value == pytest.approx(expected, abs=1e-6)
+
+
+class _Recording:
+    """Answers nothing, and remembers what it was asked."""
+
+    way = "left where it is"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def without(self, text: Explained, positions: Sequence[int]) -> None:
+        return None
+
+    async def predict(self, text: TextInput) -> None:
+        self.asked.append(text.text)
+
+
+def test_a_word_is_put_in_as_most_of_its_texts_write_it(
+    tmp_path: Path, tiny_directory: Path
+) -> None:
+    texts = [*["Bad movie", "BAD movie", "Bad"] * 5, *["funny movie"] * 9]
+    audit = open_audit(
+        audit_tiny(tmp_path, tiny_directory, "--shortcut-words=0", texts=texts)
+    )
+    (word,) = (
+        each
+        for each in gather(audit, num_candidates=9).vocabulary.candidates
+        if each.name == "bad"
+    )
+    recording = _Recording()
+    asyncio.run(find_shortcuts(audit, [word], recording))
+    assert recording.asked == ["Bad funny movie"] * 9
 
 
 def test_the_file_says_which_model_was_asked(planted: Audit) -> None:

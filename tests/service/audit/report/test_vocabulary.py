@@ -21,7 +21,22 @@ def test_a_full_vocabulary_forgets_rare_words_and_says_so(finished: Audit) -> No
     found = collector.figures()
     assert [each.name for each in found.words["positive"]] == ["good"]
     assert found.words["positive"][0].num_texts == 40
-    assert found.num_forgotten > 0
+    assert (found.num_let_go > 0, found.most_let_go) == (True, 1)
+
+
+def test_a_word_that_comes_late_finds_a_place(finished: Audit) -> None:
+    collector = VocabularyCollector(finished, max_entries=10)
+    for index in range(10):
+        for _ in range(3):
+            collector.add(explained(f"w{index}", [1], prediction="positive"))
+    # The first time it is the rarest of all, and makes room for itself.
+    for _ in range(6):
+        collector.add(explained("bad", [1], prediction="negative"))
+    found = collector.figures()
+    (bad,) = found.words["negative"]
+    assert (bad.name, bad.num_texts) == ("bad", 5)
+    # Five of the eleven, of the words and of the tokens.
+    assert (found.num_let_go, found.most_let_go) == (10, 3)
 
 
 def test_candidates_come_from_all_classes_in_turn(finished: Audit) -> None:

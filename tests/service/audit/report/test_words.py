@@ -21,6 +21,29 @@ def test_a_word_has_all_its_tokens_and_their_largest_score() -> None:
     assert [word.score for word in words] == pytest.approx([0.4, 0.9, 0.3])
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        (
+            "می\N{ZERO WIDTH NON-JOINER}خواهم",
+            ["می\N{ZERO WIDTH NON-JOINER}خواهم"],
+        ),
+        ("cafe\N{COMBINING ACUTE ACCENT}s!", ["cafe\N{COMBINING ACUTE ACCENT}s", "!"]),
+        # The selector that makes it a picture belongs to no word.
+        (
+            "\N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}good",
+            ["\N{HEAVY BLACK HEART}", "\N{VARIATION SELECTOR-16}", "good"],
+        ),
+    ],
+)
+def test_marks_belong_to_the_letter_that_they_stand_on(
+    text: str, words: list[str]
+) -> None:
+    whole = explained(text, [1.0], tokens=[(0, len(text))])
+    assert [word.text for word in words_of(whole)] == words
+
+
 def test_tokens_with_their_blank_belong_to_the_word_behind_it() -> None:
     text = explained("so good", [0.1, 0.7], tokens=[(0, 2), (2, 7)])
     assert [word.tokens for word in words_of(text)] == [(0,), (1,)]

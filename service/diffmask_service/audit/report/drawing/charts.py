@@ -37,7 +37,7 @@ def line_chart(
     """Return a chart of shares or gates, in [0, 1], over states.
 
     Args:
-        series: Its lines; the first `MAX_SERIES` are drawn.
+        series: Its lines, those of the most texts first; `MAX_SERIES` are drawn.
         states: Names along its horizontal axis.
         title: What it shows.
         axis: What its vertical axis counts.
@@ -50,7 +50,7 @@ def line_chart(
     chart = _svg(title, _WIDTH, _HEIGHT, *parts, cls="chart")
     notes = [key(tuple(map(printable, states)), names)]
     if len(series) > MAX_SERIES:
-        notes.append(f"{len(series) - MAX_SERIES} more are in the table")
+        notes.append(f"{len(series) - MAX_SERIES} of fewer texts are left out")
     caption = element(
         "figcaption",
         element("strong", title),
@@ -65,13 +65,12 @@ def line_chart(
     )
 
 
-def interval_bar(estimate: Estimate, *, top: float = 1.0, label: str = "") -> Html:
+def interval_bar(estimate: Estimate, *, top: float = 1.0) -> Html:
     """Return a bar with its interval, for a cell of a table.
 
     Args:
         estimate: What it shows; the bar starts at 0.
         top: Value of its right end.
-        label: What it is, for readers that see no pictures; empty to say nothing.
     """
     value, low, high = (
         _BAR_WIDTH * min(1.0, max(0.0, each / top))
@@ -79,7 +78,7 @@ def interval_bar(estimate: Estimate, *, top: float = 1.0, label: str = "") -> Ht
     )
     middle = _BAR_HEIGHT / 2
     return _svg(
-        label,
+        "",
         _BAR_WIDTH,
         _BAR_HEIGHT,
         _shape("rect", cls="track", width=_BAR_WIDTH, height=8, y=3),

@@ -37,18 +37,19 @@ def comparison(found: Comparison, *, with_texts: bool) -> Iterator[Html]:
         [
             [name, *(figure(value, form=form) for value in values)]
             for name, form, values in _sides(found.groups)
+        ]
+        + [
+            [name, *("not known" if each is None else f"{each:g}" for each in values)]
+            for name, values in (
+                ("margin of the probes, nats", found.margins),
+                ("score from which a token is kept", found.thresholds),
+            )
+            if values[0] != values[1]
         ],
         caption="Side by side, with 95 % intervals",
     )
-    yield table(
-        ["agreement", "value"],
-        [
-            ["same prediction", figure(found.agreement, bar=True)],
-            ["rank correlation of scores", figure(found.correlation, form=".3f")],
-        ],
-        caption="A against B",
-    )
-    if found.states[0] == found.states[1]:
+    yield from _agreement(found)
+    if found.num_texts and found.states[0] == found.states[1]:
         yield line_chart(
             [
                 Series(name=f"{side}: {name}", estimates=group.kept_by_state)
@@ -79,6 +80,22 @@ def comparison(found: Comparison, *, with_texts: bool) -> Iterator[Html]:
             )
 
 
+def _agreement(found: Comparison) -> Iterator[Html]:
+    rows = []
+    if found.agreement is not None:
+        rows.append(["same prediction", figure(found.agreement, bar=True)])
+    caption = "A against B"
+    if found.correlation is not None:
+        value = figure(found.correlation, form=".3f")
+        rows.append(["rank correlation of scores", value])
+        caption += (
+            f"; the correlation is the mean over {found.correlation.num:,} texts, as it"
+            " is not defined where either's scores are all the same"
+        )
+    if rows:
+        yield table(["agreement", "value"], rows, caption=caption)
+
+
 def _sides(
     groups: tuple[Group, Group],
 ) -> Iterator[tuple[str, str, list[Estimate | None]]]:
@@ -100,7 +117,12 @@ def _counts(found: Comparison) -> Iterator[Html]:
                 [printable(a), printable(b), count(num)]
                 for (a, b), num in changed[:_MAX_CHANGES]
             ],
-            caption="Predictions that differ",
+            caption="Predictions that differ"
+            + (
+                f", the {_MAX_CHANGES} most frequent of {len(changed)} pairs"
+                if len(changed) > _MAX_CHANGES
+                else ""
+            ),
             cls="sortable",
         )
     if found.correct:

@@ -25,7 +25,7 @@ _MAX_GROUPS = 40
 
 def fidelity(findings: Findings) -> Iterator[Html]:
     """Yield whether explanations hold: agreement, divergence, violations."""
-    margin = findings.audit.margin
+    groups, margin = findings.groups, findings.audit.margin
     over = "" if margin is None else f" The probes' margin is {margin:g} nats."
     yield element(
         "p",
@@ -47,13 +47,15 @@ def fidelity(findings: Findings) -> Iterator[Html]:
     yield table(
         headings,
         [_fidelity_row(each, kind) for kind, each in _all_groups(findings)],
-        caption="Fidelity, with 95 % intervals; divergence in nats",
+        caption="Fidelity, with 95 % intervals; divergence in nats"
+        f"{_left_out(groups.by_label, 'labels')}{_left_out(groups.by_slice, 'slices')}",
         cls="sortable",
     )
+    yield from _labelled(groups.all)
     ends = [f"{end:g}" for end in DIVERGENCE_ENDS]
     names = [f"under {ends[0]}", *(f"to {end}" for end in ends[1:]), f"{ends[-1]} on"]
     yield histogram(
-        findings.groups.divergences,
+        groups.divergences,
         names,
         title="Texts by divergence of the prediction from the kept tokens, nats",
     )
@@ -69,18 +71,19 @@ def kept(findings: Findings) -> Iterator[Html]:
         " input. The scale runs from 0 to 1 for every state.",
     )
     groups = findings.groups
-    for title, first, members in (
+    kinds = [
         ("by predicted label", "label", groups.by_label),
         ("by slice", "slice", groups.by_slice),
-    ):
-        if members or first == "label":
-            shown = [groups.all, *_largest(members)]
-            yield heat_map(
-                [(each.name, each.kept_by_state) for each in shown],
-                states,
-                caption=f"Kept share by state, {title}{_left_out(members)}",
-                first=first,
-            )
+    ]
+    whole = [("of all texts", "", ())]
+    for title, first, members in [kind for kind in kinds if kind[2]] or whole:
+        shown = [groups.all, *_largest(members)]
+        yield heat_map(
+            [(each.name, each.kept_by_state) for each in shown],
+            states,
+            caption=f"Kept share by state, {title}{_left_out(members, f'{first}s')}",
+            first=first,
+        )
     yield element(
         "p",
         element("span", "0", element("i", cls="ramp"), "1  kept share"),
@@ -108,7 +111,8 @@ def kept(findings: Findings) -> Iterator[Html]:
 def droppable(findings: Findings) -> Iterator[Html]:
     """Yield curves of what can be dropped, and of the gates themselves."""
     profiles, states = findings.profiles, findings.audit.states
-    by_label = [*profiles.all, *profiles.by_label]
+    labels = sorted(profiles.by_label, key=lambda each: -each.num_texts)
+    by_label = [*profiles.all, *labels]
     yield element(
         "p",
         "An input gate never rises from one state to the next: a token that can be"
@@ -213,7 +217,24 @@ def _largest(groups: Sequence[Group]) -> list[Group]:
     return [each for each in groups if each.name in shown]
 
 
-def _left_out(groups: Sequence[Group]) -> str:
+def _left_out(groups: Sequence[Group], names: str) -> str:
     if len(groups) <= _MAX_GROUPS:
         return ""
-    return f" (the {_MAX_GROUPS} largest of {len(groups)}; summary.json has all)"
+    return f"; the {_MAX_GROUPS} largest of {len(groups)} {names}, summary.json has all"
+
+
+def _labelled(group: Group) -> Iterator[Html]:
+    if group.num_labelled:
+        yield element(
+            "p",
+            f"Accuracy is over the {group.num_labelled:,} texts that have a label; in a"
+            " row of a predicted label it is that label's precision.",
+            cls="faint",
+        )
+    if group.num_foreign:
+        yield element(
+            "p",
+            f"{group.num_foreign:,} texts have a label that is none of the model's; it"
+            " counts as wrong.",
+            cls="warning",
+        )

@@ -18,7 +18,7 @@ _LIMITS = (
     " text.",
     "A gate says how surely a token is needed for the prediction to stay as it is. It"
     " does not say for which label the token speaks, nor that the reason is good.",
-    "Shares have Wilson's intervals, means those of the normal distribution over texts;"
+    "Shares have Wilson's intervals, means Student's over texts;"
     " both take texts as drawn independently, and neither knows of a bias in how the"
     " texts were chosen. Many figures stand here: about one interval in twenty misses.",
     "Words are put together by their letters alone, capitals not counted. Different"

@@ -75,7 +75,7 @@ def figure(
         top: Value of the bar's right end.
     """
     if estimate is None:
-        return element("td", "none", cls="number", attributes={"data-value": "-1"})
+        return element("td", "not known", cls="number", attributes={"data-value": "-1"})
     drawn = [interval_bar(estimate, top=top)] if bar else []
     return _cell(
         estimate.value,

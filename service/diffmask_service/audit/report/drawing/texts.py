@@ -21,11 +21,16 @@ def worst(findings: Findings, *, with_texts: bool) -> Iterator[Html]:
     yield element(
         "p",
         "The texts whose prediction moves most when only the kept tokens are left."
-        " Their explanations leave out something that the model uses: do not rely on"
-        " them, and look for what they have in common.",
+        " Where the divergence is large, the explanation leaves out something that the"
+        " model uses: do not rely on it, and look for what such texts have in common.",
     )
     if not with_texts:
-        rows = [[printable(each.id), *_facts(each)] for each in findings.worst]
+        # What a model without classes says of a text may be a piece of it.
+        is_told = findings.audit.has_classes
+        rows = [
+            [printable(each.id), *_facts(each, is_told=is_told)]
+            for each in findings.worst
+        ]
         headings = ["id", "prediction", "divergence", "holds", "tokens kept"]
         yield table(headings, rows, caption="Texts explained worst, without the texts")
         return
@@ -51,12 +56,18 @@ def plausibility(findings: Findings) -> Iterator[Html]:
             f" {found.num_unread:,} rationales mark nothing or could not be read."
             if found.num_unread
             else ""
+        )
+        + (
+            " Marks beyond the end of what the model read do not count."
+            if findings.audit.summary["all"]["num_truncated"]
+            else ""
         ),
     )
     top, kept = "as many top tokens as people marked", "tokens that the mask keeps"
     rows: list[tuple[str, Estimate | None]] = [
         ("AUPRC of the scores", found.auprc),
-        ("AUPRC by chance: share of tokens marked", found.marked_share),
+        ("AUPRC of tokens in a random order", found.random_auprc),
+        ("share of tokens marked", found.marked_share),
         (f"token F1, {top}", found.top_f1),
         (f"token F1, {kept}", found.kept_f1),
     ]
@@ -86,13 +97,14 @@ def coloured(text: Explained) -> Html:
 
 
 def _article(text: Explained, states: tuple[str, ...]) -> Html:
-    prediction, divergence, holds, kept = _facts(text)
+    prediction, divergence, holds, kept = _facts(text, is_told=True)
     facts = f"{prediction}, divergence {divergence} nats, {kept} of the tokens kept, "
     parts = [
         element(
             "p",
             element("strong", f"id {printable(text.id)}"),
-            f" {facts}prediction {holds}",
+            f" {facts}prediction {holds}"
+            + ("; the model read only its beginning" if text.is_truncated else ""),
             cls="faint",
         ),
         coloured(text) if text.text is not None else element("p", "(hashed)"),
@@ -102,11 +114,12 @@ def _article(text: Explained, states: tuple[str, ...]) -> Html:
     return element("article", *parts)
 
 
-def _facts(text: Explained) -> tuple[str, str, str, str]:
+def _facts(text: Explained, *, is_told: bool) -> tuple[str, str, str, str]:
     chance = "" if text.probability is None else f" {text.probability:.0%}"
-    label = "" if text.label is None else f" (labelled {text.label})"
+    label = f" (labelled {text.label})" if is_told and text.label is not None else ""
+    said = text.prediction if is_told else None
     return (
-        printable(f"{text.prediction or 'prediction'}{chance}{label}"),
+        printable(f"{said or 'prediction'}{chance}{label}"),
         f"{text.divergence:.3f}",
         "holds" if text.is_agreeing else "changes",
         f"{text.kept_share:.0%}",

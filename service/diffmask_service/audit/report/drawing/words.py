@@ -21,7 +21,7 @@ def deciding(findings: Findings) -> Iterator[Html]:
         yield element(
             "p",
             "None: the model has no single label, the texts were hashed, or no word is"
-            f" in {MIN_TEXTS} texts.",
+            f" in {MIN_TEXTS} texts and decides one class more than the others.",
         )
         return
     yield element(
@@ -41,11 +41,12 @@ def deciding(findings: Findings) -> Iterator[Html]:
             f" {num_labels}.",
             cls="faint",
         )
-    if vocabulary.num_forgotten:
+    if vocabulary.num_let_go:
         yield element(
             "p",
-            f"{vocabulary.num_forgotten:,} words and tokens were too many to be counted"
-            " to the end, each seen once when it was let go.",
+            "There were more words or tokens than are counted at a time. Rare ones were"
+            f" let go {vocabulary.num_let_go:,} times, after {vocabulary.most_let_go:,}"
+            " texts at most; one that came again was counted anew.",
             cls="warning",
         )
     for kind, by_label in (("words", vocabulary.words), ("tokens", vocabulary.tokens)):
@@ -71,25 +72,27 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
         )
         return
     if found.untested is not None:
-        yield element("p", f"None was tested: {found.untested}.")
+        yield element("p", f"None was tested: {printable(found.untested)}.")
         return
+    way = printable(found.way)
     yield element(
         "p",
         f"{len(found.words)} words, those that decide most and those that go with one"
         " class most whether they are kept or not, were tested with the model itself,"
         f" each on at most {found.texts_per_word} texts a way, drawn by a fixed rule."
-        f" Removal: every place of the word is {found.way}; the share counts texts that"
-        " lose their label. Insertion: the word is put in front of texts of other"
-        " labels of which the model is sure (the surest quarter of a sample), from"
-        " which its removal leads back; the share counts those that take its label, and"
-        " the rise says how much probability moves to it. The only reason that a text"
-        " gives flips it by its removal, and rightly so. A word that turns nearly every"
-        " text that it is put into decides whatever else the text says: ask where it"
-        " comes from. A word is marked as a suspect when the interval of its share of"
-        f" insertions lies above {_SUSPECT:.0%}. Sufficiency: of texts that hold the"
-        " word and have another label without it, the share that it turns to its own; 1"
-        " where there are none. A word against which many of its own texts go does not"
-        " decide them, whatever it does where it is put in.",
+        f" Removal: every place of the word is {way}; the share counts texts that lose"
+        " their label. Insertion: the word is put in front of texts of other labels of"
+        " which the model is sure (the surest quarter of a sample, where there are so"
+        " many), from which its removal leads back; the share counts those that take"
+        " its label, and the rise says how much probability moves to it. The only"
+        " reason that a text gives flips it by its removal, and rightly so. A word"
+        " that turns nearly every text that it is put into decides whatever else the"
+        " text says: ask where it comes from. A word is marked as a suspect when the"
+        f" interval of its share of insertions lies above {_SUSPECT:.0%}. Sufficiency:"
+        " of texts that hold the word and have another label without it, the share"
+        " that it turns to its own; 1 where there are none. A word against which many"
+        " of its own texts go does not decide them, whatever it does where it is put"
+        " in.",
     )
     rows = [
         [
