@@ -14,6 +14,10 @@ path, so the caller hears UNIMPLEMENTED.
 Should a Python or a gRPC to come not ask any more, the process ends at once: to listen
 anew in the same process was tried, and gRPC frees what its core still uses. Whoever
 supervises the process then starts it afresh.
+
+Headers that are not UTF-8 gRPC reads as Latin-1, and logs each as an error with all its
+bytes. Those are the caller's, who may have meant a secret, and nothing is wrong here:
+it is not logged.
 """
 
 import asyncio
@@ -24,6 +28,7 @@ import os
 import grpc
 
 _LOG = logging.getLogger(__name__)
+_LOG_OF_GRPC = logging.getLogger("grpc._cython.cygrpc")
 _STATUS = 1
 _TASK = "diffmask-accept"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -36,6 +41,7 @@ async def start(server: grpc.aio.Server) -> None:
         server: One that holds its port.
     """
     codecs.register_error("strict", _strict_but_for_paths)
+    _LOG_OF_GRPC.addFilter(_is_no_callers_spelling)
     before = asyncio.all_tasks()
     await server.start()
     # gRPC does not say which of its tasks accepts calls; no other decodes anything.
@@ -48,6 +54,11 @@ def _strict_but_for_paths(error: UnicodeError) -> tuple[str, int]:
     if isinstance(error, UnicodeDecodeError) and _is_accepting():
         return _REPLACEMENT, error.end
     raise error
+
+
+def _is_no_callers_spelling(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, UnicodeDecodeError)
 
 
 def _is_accepting() -> bool:

@@ -72,6 +72,40 @@ async def test_the_loop_goes_on_accepting() -> None:
     await server.stop(None)
 
 
+async def test_headers_that_are_not_utf8_are_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    read: list[tuple[str, str | bytes]] = []
+
+    async def echo(
+        request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]"
+    ) -> bytes:
+        read.extend((key, value) for key, value in context.invocation_metadata() or ())
+        return request
+
+    method: grpc.RpcMethodHandler[bytes, bytes]
+    method = grpc.unary_unary_rpc_method_handler(echo)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("test.Echo", {"Echo": method}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await accepting.start(server)
+    call = whole_call(1, "/test.Echo/Echo", b"", ("x-secret", "canary\xff"))
+
+    def send() -> None:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(PREFACE + frame(SETTINGS) + call)
+            received = b""
+            while b"grpc-status" not in received:
+                received += connection.recv(4096)
+
+    await asyncio.to_thread(send)
+    assert ("x-secret", "canary\xff") in read
+    assert "canary" not in caplog.text
+    await server.stop(None)
+
+
 def test_a_loop_that_ends_all_the_same_ends_the_process() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", DEAF], capture_output=True, text=True, check=False
