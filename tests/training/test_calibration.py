@@ -34,6 +34,37 @@ def test_smallest_shift_is_found_within_its_bounds(
     assert shift >= min(expected, 14.0) - 1e-9
 
 
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [(-20.0, -14.0), (-14.0, -14.0), (-3.3, -3.3), (-0.1, -0.1), (0.0, 0.0)],
+)
+def test_a_shift_that_closes_is_found_within_its_bounds(
+    threshold: float, expected: float
+) -> None:
+    shift = smallest_shift(
+        lambda s: threshold - s, limit=0.0, lowest=-14.0, highest=0.0
+    )
+    assert shift == pytest.approx(expected, abs=0.05)
+    assert shift >= expected - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("threshold", "lowest", "highest"), [(0.3, 0.0, 14.0), (-0.3, -14.0, 0.0)]
+)
+def test_a_shift_near_0_takes_few_looks(
+    threshold: float, lowest: float, highest: float
+) -> None:
+    asked: list[float] = []
+
+    def bounded(shift: float) -> float:
+        asked.append(shift)
+        return threshold - shift
+
+    smallest_shift(bounded, limit=0.0, lowest=lowest, highest=highest)
+    # Bisection of the whole range alone takes nine.
+    assert len(asked) <= 6
+
+
 @pytest.mark.parametrize("bias", [-4.0, 0.0, 4.0])
 def test_every_state_ends_within_the_limit(
     classifier: Classifier, texts: Path, bias: float

@@ -26,6 +26,7 @@ from diffmask_training.objective import Constraint
 from diffmask_training.probes import Probe
 
 _RESOLUTION = 0.05
+_FIRST_STEP = 0.4
 # Opens every gate, whatever its network says: gate logits reach 10 under their bias.
 _LARGEST_SHIFT = 14.0
 
@@ -95,14 +96,18 @@ def _close_together(
     probe: Probe, bounded: Callable[[int], float], *, limit: float
 ) -> None:
     fitted = probe.bias.clone()
+    # High states close first. The last one over the limit comes first the next time:
+    # it alone then tells that a shift goes too far.
+    order = list(reversed(range(probe.shape.num_states)))
 
     def worst(shift: float) -> float:
         probe.bias.copy_(fitted + shift)
         found = 0.0
-        # High states close first, and one over the limit decides.
-        for index in reversed(range(probe.shape.num_states)):
+        for index in list(order):
             found = max(found, bounded(index))
             if found > limit:
+                order.remove(index)
+                order.insert(0, index)
                 break
         return found
 
@@ -121,18 +126,33 @@ def smallest_shift(
 ) -> float:
     """Return about the smallest shift under which a quantity meets a limit.
 
+    It is sought in steps that double from 0 on, since it mostly lies there, and then by
+    bisection.
+
     Args:
         bounded: The quantity under a shift; falls as the shift rises.
         limit: What it may be at most.
-        lowest: Smallest shift allowed.
-        highest: Largest shift allowed.
+        lowest: Smallest shift allowed, <= 0; under 0 the limit is met at `highest`.
+        highest: Largest shift allowed, >= 0.
 
     Returns:
         A shift under which it was seen to meet the limit, or the largest one allowed.
     """
-    if bounded(lowest) <= limit:
-        return lowest
-    low, high = lowest, highest
+    low, high, step = lowest, highest, _FIRST_STEP
+    if lowest < 0:
+        low = max(lowest, high - step)
+        while bounded(low) <= limit:
+            if low == lowest:
+                return lowest
+            high, step = low, 2 * step
+            low = max(lowest, high - step)
+    else:
+        if bounded(lowest) <= limit:
+            return lowest
+        high = min(highest, low + step)
+        while high < highest and bounded(high) > limit:
+            low, step = high, 2 * step
+            high = min(highest, low + step)
     while high - low > _RESOLUTION:
         middle = (low + high) / 2
         if bounded(middle) <= limit:
