@@ -299,7 +299,7 @@ def _first(results: Results) -> list[str]:
     found = _interval(results, "hidden", "first_token_share")
     return [
         _KINDS["hidden"],
-        "sentences whose first token is the surest at the last state, %",
+        "sentences with no surer token than the first at the last state, %",
         share_cell(found, digits=1),
         "99",
         target_cell(_FIRST_TOKEN, digits=0, scale=100),
