@@ -50,6 +50,7 @@ def _subsets(f1: float) -> dict[str, Any]:
         "search": {
             "num_texts": 800,
             "num_unresolved": 3,
+            "num_by_size": {"0": 200, "2": 597},
             "mean_share": 0.1,
             "share_unique": 0.4,
         },
@@ -125,6 +126,13 @@ def test_an_infinite_divergence_is_shown_as_such(report: str) -> None:
 
 def test_what_was_tried_is_listed_with_what_it_changed(report: str) -> None:
     assert "- `masks.num_steps` 30 (not 300) (1 runs, 2 above): F1 70.00" in report
+
+
+def test_texts_that_need_next_to_nothing_are_counted(report: str) -> None:
+    assert (
+        "No word at all is needed in 25.0 [25.0, 25.0] % of the texts, one word in"
+        " 0.0 [0.0, 0.0] %:"
+    ) in report
 
 
 def test_trials_of_other_methods_are_listed_too(report: str) -> None:
