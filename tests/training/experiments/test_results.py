@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from diffmask_training.errors import ConfigError, DataError
@@ -49,6 +50,13 @@ def test_figures_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     units = {"a": lambda: {"figure": float("nan")}}
     with pytest.raises(ValueError, match="not JSON compliant"):
         run_units("e", {}, units, directory=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("figure", [np.bool_(False), np.float32(0.5), Path("x")])
+def test_figures_never_become_text(tmp_path: Path, figure: object) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        run_units("e", {}, {"a": lambda: {"figure": figure}}, directory=tmp_path)
     assert not list(tmp_path.iterdir())
 
 

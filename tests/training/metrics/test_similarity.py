@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,7 +6,6 @@ from diffmask_training.errors import MetricError
 from diffmask_training.metrics.similarity import (
     over_pairs,
     rank_correlation,
-    seed_deviation,
     shortcut_precision,
     top_jaccard,
 )
@@ -53,12 +50,6 @@ def test_jaccard_needs_a_top() -> None:
         top_jaccard(np.ones(2), np.ones(2), count=0)
 
 
-def test_deviation_over_seeds_worked_by_hand() -> None:
-    # 0.2 and 0.4 deviate by 0.1 sqrt(2), the second token not at all.
-    scores = np.array([[0.2, 0.5], [0.4, 0.5]])
-    assert seed_deviation(scores) == pytest.approx(0.1 * math.sqrt(2) / 2)
-
-
 def test_pairs_of_seeds_are_averaged() -> None:
     scores = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
     # Of three pairs one agrees and two are reversed.
@@ -73,8 +64,6 @@ def test_pairs_without_a_comparison_are_left_out() -> None:
 
 @pytest.mark.parametrize("scores", [np.ones((1, 3)), np.ones(3)])
 def test_one_seed_says_nothing_of_stability(scores: NDArray[np.float64]) -> None:
-    with pytest.raises(MetricError, match="at least two seeds"):
-        seed_deviation(scores)
     with pytest.raises(MetricError, match="at least two seeds"):
         over_pairs(rank_correlation, scores)
 

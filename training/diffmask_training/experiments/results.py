@@ -115,8 +115,10 @@ def run_units(
     Raises:
         ConfigError: The file is there and was made under other settings.
         DataError: The file is there and is not one of figures.
+        TypeError: A figure is not a JSON value.
     """
-    results = Results(experiment=experiment, settings=_as_json(settings))
+    # Tuples become lists and paths become text, so that settings compare equal.
+    results = Results(experiment=experiment, settings=_as_json(settings, default=str))
     path = directory / f"{experiment}.json"
     if path.exists():
         before = read_results(path)
@@ -128,7 +130,8 @@ def run_units(
         results.units.update(before.units)
     for name, run in units.items():
         if name not in results.units:
-            results.units[name] = _as_json(run())
+            # No figure becomes text: that of a false numpy value would be a true one.
+            results.units[name] = _as_json(run(), default=None)
             write_results(results, directory)
             logging.getLogger(__name__).info("%s: %s is stored", experiment, name)
 
@@ -178,7 +181,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    # Tuples become lists and paths become text, so that settings compare equal.
-    converted: dict[str, Any] = json.loads(json.dumps(value, default=str))
+def _as_json(
+    value: Mapping[str, Any], *, default: Callable[[Any], Any] | None
+) -> dict[str, Any]:
+    converted: dict[str, Any] = json.loads(json.dumps(value, default=default))
     return converted

@@ -1,6 +1,5 @@
 """What hard masks do to a model: the kept tokens alone, and the removed ones alone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,28 +28,6 @@ class MaskedText:
     is_complement_agreeing: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaskFidelity:
-    """Hard masks over a set of texts.
-
-    Attributes:
-        num_texts: Texts.
-        divergence: Mean KL(whole ‖ kept tokens alone), nats.
-        agreement: Share of labels that the kept tokens alone give too, in [0, 1].
-        complement_agreement: Share of labels that the removed tokens alone give too, in
-            [0, 1]; high when the masks remove what was enough by itself.
-        kept_share: Share of all tokens that are kept, in [0, 1].
-        violation_rate: Share of texts with a divergence over the margin, in [0, 1].
-    """
-
-    num_texts: int
-    divergence: float
-    agreement: float
-    complement_agreement: float
-    kept_share: float
-    violation_rate: float
-
-
 def mask_text(predict: Predict, keep: NDArray[np.bool_]) -> MaskedText:
     """Run a model on what a mask keeps and on what it removes.
 
@@ -77,32 +54,4 @@ def mask_text(predict: Predict, keep: NDArray[np.bool_]) -> MaskedText:
         divergence=float(divergence(whole, kept)),
         is_agreeing=bool(whole.argmax() == kept.argmax()),
         is_complement_agreeing=bool(whole.argmax() == removed.argmax()),
-    )
-
-
-def mask_fidelity(texts: Sequence[MaskedText], *, margin: float) -> MaskFidelity:
-    """Summarise hard masks over a set of texts.
-
-    Args:
-        texts: At least one.
-        margin: Allowed divergence, nats.
-
-    Raises:
-        MetricError: There is no text.
-
-    Source: the constraint of De Cao et al. 2020, per text and with hard masks.
-    """
-    if not texts:
-        raise MetricError("mask fidelity needs at least one text")
-    distances = np.array([text.divergence for text in texts])
-    num_tokens = sum(text.num_tokens for text in texts)
-    return MaskFidelity(
-        num_texts=len(texts),
-        divergence=float(distances.mean()),
-        agreement=float(np.mean([text.is_agreeing for text in texts])),
-        complement_agreement=float(
-            np.mean([text.is_complement_agreeing for text in texts])
-        ),
-        kept_share=sum(text.num_kept for text in texts) / num_tokens,
-        violation_rate=float(np.mean(distances > margin)),
     )

@@ -1,7 +1,6 @@
 """How well the label can be told from a mask alone, without any word of the text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,28 +12,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from diffmask_training.errors import MetricError
-from diffmask_training.metrics.classification import accuracy
 from diffmask_training.metrics.runs import run_bounds
 
 # Tokens at either end whose place in the mask is a feature of its own.
 NUM_EDGE_TOKENS = 8
 
 PatternClassifier = Literal["linear", "forest"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatternAccuracy:
-    """How well a classifier of mask patterns tells the label.
-
-    Attributes:
-        accuracy: On texts it was not fitted to, in [0, 1].
-        majority: Share of the most frequent label, in [0, 1].
-        gain: Accuracy minus majority. Above 0, masks give the label away.
-    """
-
-    accuracy: float
-    majority: float
-    gain: float
 
 
 def mask_features(keep: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -110,35 +93,3 @@ def pattern_predictions(
         cv=StratifiedKFold(num_folds, shuffle=True, random_state=seed),
     )
     return predicted
-
-
-def pattern_accuracy(
-    masks: Sequence[NDArray[np.bool_]],
-    labels: NDArray[np.integer],
-    *,
-    seed: int,
-    num_folds: int = 5,
-    classifier: PatternClassifier = "linear",
-) -> PatternAccuracy:
-    """Measure how well labels can be told from mask patterns, cross-validated.
-
-    Args:
-        masks: `[tokens]` bool for each text.
-        labels: `[batch]` labels that the explained model predicts.
-        seed: Of the folds.
-        num_folds: Folds, each with the same share of every label, >= 2.
-        classifier: What tells them, as in `pattern_predictions`.
-
-    Raises:
-        MetricError: All labels are equal, so that there is nothing to tell, or one is
-            rarer than there are folds.
-    """
-    predicted = pattern_predictions(
-        masks, labels, seed=seed, num_folds=num_folds, classifier=classifier
-    )
-    reached, majority = accuracy(predicted, labels), _majority(labels)
-    return PatternAccuracy(accuracy=reached, majority=majority, gain=reached - majority)
-
-
-def _majority(labels: NDArray[np.integer]) -> float:
-    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))

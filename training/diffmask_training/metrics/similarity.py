@@ -75,21 +75,6 @@ def over_pairs(
     return float(np.mean(defined)) if defined else None
 
 
-def seed_deviation(scores: NDArray[np.floating]) -> float:
-    """Return the mean over tokens of the standard deviation over seeds, >= 0.
-
-    Args:
-        scores: `[seeds, tokens]` float. Explanations of one text.
-
-    Returns:
-        In the unit of the scores; the deviation of a sample (divisor seeds - 1).
-
-    Raises:
-        MetricError: There are fewer than two seeds.
-    """
-    return float(_checked_seeds(scores).std(axis=0, ddof=1).mean())
-
-
 def shortcut_precision(
     scores: NDArray[np.floating], is_shortcut: NDArray[np.bool_]
 ) -> float:

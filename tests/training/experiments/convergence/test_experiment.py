@@ -1,6 +1,7 @@
 """Fits with the default settings on a small classifier made here, to the report."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,15 @@ def test_every_fit_is_stored_and_judged(experiment: ConvergenceExperiment) -> No
 def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gpt2; use roberta, electra, modernbert"):
         run_convergence(ConvergenceExperiment(families=("gpt2",), to=tmp_path))
+
+
+def test_a_model_of_other_sizes_is_refused(experiment: ConvergenceExperiment) -> None:
+    checkpoint = experiment.models / "electra"
+    checkpoint.mkdir(parents=True)
+    sizes = {"num_hidden_layers": 1, "hidden_size": 64}
+    (checkpoint / "config.json").write_text(json.dumps(sizes))
+    record = {"config": {"epochs": 1.0}, "report": {}}
+    (checkpoint / "finetune.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match="made with hidden_size 64, not 32; choose"):
+        run_convergence(experiment)
+    assert not experiment.to.exists()

@@ -50,6 +50,7 @@ def _subsets(f1: float) -> dict[str, Any]:
         "search": {
             "num_texts": 800,
             "num_unresolved": 3,
+            "num_by_size": {"0": 200, "2": 597},
             "mean_share": 0.1,
             "share_unique": 0.4,
         },
@@ -75,7 +76,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of figures of all sections but one, and their report."""
     directory = tmp_path_factory.mktemp("results")
     _write(directory, "toy", [_toy(0.003), _toy(0.005)], num_items=10_000)
-    _write(directory, "toy-others", [_others(), _others()])
+    _write(directory, "toy-others", [_others(), _others()], num_items=10_000)
+    _write(directory, "toy-others.short", [_others()], num_items=10_000, num_steps=5)
     settings = {
         "requirement": "prediction",
         "width": 64,
@@ -118,11 +120,43 @@ def test_met_and_missed_targets_are_told_apart(report: str) -> None:
 
 
 def test_an_infinite_divergence_is_shown_as_such(report: str) -> None:
-    assert "| Exact erasure | ∞ | ∞ |" in report
+    # The paper prints a dash.
+    assert "| Exact erasure | ∞ | - |" in report
 
 
 def test_what_was_tried_is_listed_with_what_it_changed(report: str) -> None:
     assert "- `masks.num_steps` 30 (not 300) (1 runs, 2 above): F1 70.00" in report
+
+
+def test_texts_that_need_next_to_nothing_are_counted(report: str) -> None:
+    assert (
+        "No word at all is needed in 25.0 [25.0, 25.0] % of the texts, one word in"
+        " 0.0 [0.0, 0.0] %:"
+    ) in report
+
+
+def test_trials_of_other_methods_are_listed_too(report: str) -> None:
+    assert "Also tried of `toy-others`, with everything else the same:" in report
+    assert (
+        "- `num_steps` 5 (not None) (1 runs, 2 above): Exact erasure: KL ∞, JS 0.2600;"
+        " Guan et al. 2019: KL 0.8000, JS 0.2200"
+    ) in report
+
+
+def test_methods_with_fewer_models_say_so(tmp_path: Path) -> None:
+    _write(tmp_path, "toy", [_toy(0.003), _toy(0.005)], num_items=10_000)
+    _write(tmp_path, "toy-others", [_others()], num_items=10_000)
+    write_report(ReportSettings(to=tmp_path))
+    report = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "| Guan et al. 2019 (1 models) | 0.80 |" in report
+    assert "| DiffMask, ours | 0.0040" in report
+
+
+def test_methods_on_other_models_are_refused(tmp_path: Path) -> None:
+    _write(tmp_path, "toy", [_toy(0.003)], num_items=10_000)
+    _write(tmp_path, "toy-others", [_others()], num_items=500)
+    with pytest.raises(DataError, match=r"num_items: 500, not 10000"):
+        write_report(ReportSettings(to=tmp_path))
 
 
 def test_pictures_are_the_same_every_time(directory: Path, report: str) -> None:

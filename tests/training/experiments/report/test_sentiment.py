@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
-from diffmask_training.experiments.report.sentiment import sentiment_section
+from diffmask_training.experiments.report.sentiment import (
+    draw_groups,
+    sentiment_section,
+)
 from diffmask_training.experiments.results import Results
 
 
@@ -81,3 +84,22 @@ def test_each_classifier_is_held_to_its_own_targets(
         assert f"| {kind} gates | {_CHANGE}" in section
     assert "98.5 [98.5, 98.5] | 99 | ≥ 99 | **missed** |" in section
     assert "over 2 seeds | 0.040 | 0.03 | ≤ 0.03 | **missed** |" in section
+
+
+def test_figures_of_five_classes_are_not_laid_over_those_of_two() -> None:
+    assert "crosses read off" in _section(5)
+    assert "crosses read off" not in _section(2)
+    assert "all its figures are of five classes" in _section(2)
+    with_marks = {}
+    for num_labels in (2, 5):
+        group = {"0": {"mean": 0.5, "std": 0.1, "num_tokens": 2}}
+        units = {
+            kind: {"kind": kind, "by_sentiment": group} for kind in ("input", "hidden")
+        }
+        settings = {"labels": ["a"] * num_labels}
+        results = Results(experiment="sentiment-x", settings=settings, units=units)
+        panels = draw_groups(results, "by_sentiment").axes
+        with_marks[num_labels] = [
+            any(line.get_marker() == "x" for line in panel.lines) for panel in panels
+        ]
+    assert with_marks == {2: [False, False], 5: [False, True]}

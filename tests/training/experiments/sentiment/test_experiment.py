@@ -1,5 +1,6 @@
 """Two untrained probes on a tiny random classifier, from files to report."""
 
+import dataclasses
 import gzip
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from diffmask_training.checkpoint import FitRecord, FittedProbe, save_probe
 from diffmask_training.classifier import Classifier
-from diffmask_training.errors import ConfigError
+from diffmask_training.errors import CheckpointError, ConfigError
 from diffmask_training.experiments.report.document import ReportSettings, write_report
 from diffmask_training.experiments.results import read_results
 from diffmask_training.experiments.sentiment.experiment import (
@@ -23,7 +24,9 @@ _TREES = "\n".join(
 )
 
 
-def _write_probes(directory: Path, classifier: Classifier, seed: int) -> Path:
+def _write_probes(
+    directory: Path, classifier: Classifier, seed: int, *, fitted_on: str = ""
+) -> Path:
     torch.manual_seed(seed)
     record = FitRecord(
         is_feasible=True,
@@ -34,6 +37,7 @@ def _write_probes(directory: Path, classifier: Classifier, seed: int) -> Path:
         seconds_by_stage={},
         processor="",
         config={},
+        classifier=fitted_on,
     )
     for kind in ("input", "hidden"):
         shape = ProbeShape(
@@ -90,3 +94,12 @@ def test_one_seed_is_refused(experiment: SentimentExperiment) -> None:
     alone = SentimentExperiment(probes=experiment.probes[:1])
     with pytest.raises(ConfigError, match="two directories or more"):
         run_sentiment(alone)
+
+
+def test_probes_of_another_classifier_are_refused(
+    experiment: SentimentExperiment, classifier: Classifier, tmp_path: Path
+) -> None:
+    other = _write_probes(tmp_path / "other", classifier, 2, fitted_on="sha256 other")
+    mixed = dataclasses.replace(experiment, probes=(*experiment.probes, other))
+    with pytest.raises(CheckpointError, match="with the weights sha256 other"):
+        run_sentiment(mixed)

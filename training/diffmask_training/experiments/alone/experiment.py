@@ -3,13 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from diffmask_training.errors import ConfigError
 from diffmask_training.experiments.results import (
@@ -24,6 +22,7 @@ from diffmask_training.experiments.sentiment.single_texts import (
     read_single_texts,
 )
 from diffmask_training.masking import HARD_MASK_THRESHOLD
+from diffmask_training.metrics.similarity import over_pairs, rank_correlation
 from diffmask_training.refinement import (
     BaselineChoice,
     Refinement,
@@ -146,19 +145,18 @@ def _figures(
     return {
         "kept_share": float(np.mean([state.kept_share for state in states])),
         "agreement": float(np.mean([state.is_agreeing for state in states])),
-        "correlation_of_seeds": _mean_correlation(list(combinations(gates, 2))),
-        "correlation_with_amortised": _mean_correlation(
-            [(found, amortised) for found in gates]
+        "correlation_of_seeds": over_pairs(
+            rank_correlation, np.stack([found.ravel() for found in gates])
         ),
+        "correlation_with_amortised": _mean_correlation(gates, amortised),
         "keep_probability": gates[0].round(4).tolist(),
     }
 
 
 def _mean_correlation(
-    pairs: list[tuple[NDArray[Any], NDArray[Any]]],
+    gates: list[NDArray[np.float64]], amortised: NDArray[np.float32]
 ) -> float | None:
-    """Return the mean rank correlation; None where gates are all the same."""
-    if any(np.ptp(gates) == 0 for pair in pairs for gates in pair):
-        return None
-    found = [stats.spearmanr(one.ravel(), two.ravel()).statistic for one, two in pairs]
-    return float(np.mean(found))
+    """Return the mean over seeds; a seed whose gates are all the same is left out."""
+    compared = [rank_correlation(found.ravel(), amortised.ravel()) for found in gates]
+    defined = [value for value in compared if value is not None]
+    return float(np.mean(defined)) if defined else None

@@ -1,6 +1,7 @@
 """Fits with nothing but the defaults: families, seeds, and how each of them ended."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +71,8 @@ def run_convergence(experiment: ConvergenceExperiment) -> None:
     """Run what is not finished yet.
 
     Raises:
-        ConfigError: A family is not one of those that can be trained from scratch.
+        ConfigError: A family is not one of those that can be trained from scratch, or
+            the folder of models holds one of other sizes.
     """
     unknown = set(experiment.families) - set(FAMILIES)
     if unknown:
@@ -140,7 +142,9 @@ def _classifier(experiment: ConvergenceExperiment, family: str) -> Path:
     if family == _REAL and experiment.checkpoint is not None:
         return experiment.checkpoint
     checkpoint = experiment.models / family
-    if not (checkpoint / "finetune.json").exists():
+    if (checkpoint / "finetune.json").exists():
+        _refuse_other_sizes(experiment, checkpoint)
+    else:
         base = experiment.models / f"{family}-base"
         where = treebank_files(experiment.data)
         records = read_records(
@@ -167,3 +171,22 @@ def _classifier(experiment: ConvergenceExperiment, family: str) -> Path:
             )
         )
     return checkpoint
+
+
+def _refuse_other_sizes(experiment: ConvergenceExperiment, checkpoint: Path) -> None:
+    config, record = (
+        json.loads((checkpoint / name).read_text(encoding="utf-8"))
+        for name in ("config.json", "finetune.json")
+    )
+    made = {
+        "num_layers": config["num_hidden_layers"],
+        "hidden_size": config["hidden_size"],
+        "epochs": record["config"]["epochs"],
+    }
+    for name, value in made.items():
+        asked = getattr(experiment, name)
+        if value != asked:
+            raise ConfigError(
+                f"{checkpoint} was made with {name} {value}, not {asked}; choose"
+                " another folder with --models"
+            )

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from diffmask_training.experiments.methods.explainers import (
     Explain,
@@ -40,6 +39,7 @@ from diffmask_training.experiments.sentiment.single_texts import (
     read_single_texts,
 )
 from diffmask_training.masking import HARD_MASK_THRESHOLD
+from diffmask_training.metrics.similarity import rank_correlation
 from diffmask_training.refinement import judge_masks
 
 
@@ -161,8 +161,6 @@ def _figures(
     return {
         "agreement": float(np.mean([mask.is_agreeing for mask in judged])),
         "divergence": float(np.mean([mask.divergence for mask in judged])),
-        "correlation": float(
-            stats.spearmanr(attribution.ravel(), gates.ravel()).statistic
-        ),
+        "correlation": rank_correlation(attribution.ravel(), gates.ravel()),
         "attribution": attribution.round(4).tolist(),
     }

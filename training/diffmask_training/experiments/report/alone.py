@@ -14,6 +14,7 @@ from diffmask_training.experiments.report.cells import (
     share_cell,
     table,
     target_cell,
+    trials,
     verdict_cell,
 )
 from diffmask_training.experiments.results import Results
@@ -23,10 +24,11 @@ _PANELS: Mapping[str, str] = {
     "own": "(b) one text, own baseline",
     "none": "(c) one text, no learned baseline",
 }
-# Near nothing is kept, and the label stays: what the paper says of panel (b).
+# The paper says what panels (b) and (c) show, but gives no figures. Of (b): near
+# nothing is kept, and the label stays.
 _NEAR_NOTHING = Target(highest=0.05)
 _LABEL_STAYS = Target(lowest=0.95)
-# That of panel (c): what is found has little to do with what a probe finds.
+# Of (c): what is found has little to do with what a probe finds, or another seed.
 _NO_PATTERN = Target(highest=0.3)
 _TARGETS: Mapping[tuple[str, str], Target] = {
     ("own", "kept_share"): _NEAR_NOTHING,
@@ -42,8 +44,13 @@ _MEASURES: Mapping[str, tuple[str, int]] = {
 }
 
 
-def alone_section(results: Results) -> str:
-    """Return the section in Markdown."""
+def alone_section(results: Results, *, tried: list[Results]) -> str:
+    """Return the section in Markdown.
+
+    Args:
+        results: Of single texts.
+        tried: The same under other settings.
+    """
     rows = [
         row
         for panel in _PANELS
@@ -55,14 +62,16 @@ def alone_section(results: Results) -> str:
         [
             "## Figure 12: gates of one text alone",
             "",
-            "Hidden gates without a probe, optimised for one text: with a baseline of"
-            " its own everything is masked, since that vector comes to carry the"
-            " answer; without a learned one, what is kept has little to do with what"
-            f" the probe keeps. Means over {len(results.units)} texts"
+            "Hidden gates without a probe, optimised for one text. The paper says that"
+            " with a baseline of its own every state is masked, since that vector comes"
+            " to carry the answer (b), and that without a learned one no meaningful"
+            " pattern is found (c). It says so of one picture and gives no figures: the"
+            f" targets are ours. Means over {len(results.units)} texts"
             f" [95 % interval], {results.settings['seeds']} seeds each.",
             "",
-            table(["gates", "measure", "found", "paper says", ""], rows),
+            table(["gates", "measure", "found", "target, ours", ""], rows),
             "",
+            trials(results, tried, _describe),
             "![Figure 12](figure-12.svg)",
             "",
             "Gates of the first text, first seed.",
@@ -97,19 +106,31 @@ def draw_alone(results: Results) -> Figure:
 def _row(results: Results, panel: str, measure: str) -> list[str]:
     described, scale = _MEASURES[measure]
     target = _TARGETS.get((panel, measure))
-    path = f"{panel}.{measure}"
-    found = interval_over_units(results, path)
-    digits = 1 if scale == 100 else 2
-    if found is None:
-        cell = "undefined"
-    elif scale == 100:
-        cell = share_cell(found, digits=digits)
-    else:
-        cell = mean_cell(found, digits=digits, smallest=-1, largest=1)
     return [
         _PANELS[panel],
         described,
-        cell,
-        target_cell(target, digits=digits, scale=scale),
-        verdict_cell(found, target),
+        _cell(results, panel, measure),
+        target_cell(target, digits=_digits(scale), scale=scale),
+        verdict_cell(interval_over_units(results, f"{panel}.{measure}"), target),
     ]
+
+
+def _cell(results: Results, panel: str, measure: str) -> str:
+    _, scale = _MEASURES[measure]
+    found = interval_over_units(results, f"{panel}.{measure}")
+    if found is None:
+        return "undefined"
+    if scale == 100:
+        return share_cell(found, digits=_digits(scale))
+    return mean_cell(found, digits=_digits(scale), smallest=-1, largest=1)
+
+
+def _digits(scale: int) -> int:
+    return 1 if scale == 100 else 2
+
+
+def _describe(results: Results) -> str:
+    return "; ".join(
+        f"{_PANELS[panel]}: {_MEASURES[measure][0]} {_cell(results, panel, measure)}"
+        for panel, measure in _TARGETS
+    )

@@ -131,6 +131,8 @@ def trials(
     results: Results,
     others: Sequence[Results],
     describe: Callable[[Results], str],
+    *,
+    of: str = "",
 ) -> str:
     """Return what else was tried, one line each, empty where nothing was.
 
@@ -138,10 +140,12 @@ def trials(
         results: What is reported.
         others: The same experiment under other settings.
         describe: Returns the figures of one of them as text.
+        of: What was tried otherwise, where a section is of several experiments.
     """
     if not others:
         return ""
-    lines = ["Also tried, with everything else the same:", ""]
+    what = f" of {of}" if of else ""
+    lines = [f"Also tried{what}, with everything else the same:", ""]
     for other in others:
         changed = changes(results.settings, other.settings)
         lines.append(

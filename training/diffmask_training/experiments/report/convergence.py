@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from diffmask_training.experiments.report.cells import table
+from diffmask_training.experiments.report.cells import table, trials
 from diffmask_training.experiments.results import Results
 
 _LOWEST_KEPT, _HIGHEST_KEPT = 0.02, 0.90
@@ -11,9 +11,14 @@ _TARGET = 0.95  # 19 of 20
 _FEWEST_FITS = 20
 
 
-def convergence_section(results: Results) -> str:
-    """Return the section in Markdown."""
-    sound = sum(_is_sound(unit) for unit in results.units.values())
+def convergence_section(results: Results, *, tried: list[Results]) -> str:
+    """Return the section in Markdown.
+
+    Args:
+        results: Of fits with the defaults.
+        tried: The same under other settings.
+    """
+    sound = _num_sound(results)
     verdict = _verdict(sound, num_fits=len(results.units))
     return "\n".join(
         [
@@ -40,8 +45,17 @@ def convergence_section(results: Results) -> str:
                 [_row(name, unit) for name, unit in results.units.items()],
             ),
             "",
+            trials(results, tried, _describe),
         ]
     )
+
+
+def _num_sound(results: Results) -> int:
+    return sum(_is_sound(unit) for unit in results.units.values())
+
+
+def _describe(results: Results) -> str:
+    return f"sound: {_num_sound(results)} of {len(results.units)} fits"
 
 
 def _verdict(sound: int, *, num_fits: int) -> str:

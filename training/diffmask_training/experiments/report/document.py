@@ -81,7 +81,7 @@ def _chapters(files: list[Results]) -> Iterator[_Chapter]:
     by_name = {file.experiment: file for file in files}
     toy = by_name.get("toy")
     if toy is not None:
-        yield _toy(toy, by_name, tried=_trials(files, "toy"))
+        yield _toy(toy, by_name, files)
     for name in ("subsets-prediction", "subsets-divergence"):
         if name in by_name:
             yield _Chapter(
@@ -96,11 +96,11 @@ def _chapters(files: list[Results]) -> Iterator[_Chapter]:
             )
     for name, chapter in _OTHERS.items():
         if name in by_name:
-            yield chapter(by_name[name])
+            yield chapter(by_name[name], _trials(files, name))
 
 
 def _toy(
-    toy: Results, by_name: Mapping[str, Results], *, tried: list[Results]
+    toy: Results, by_name: Mapping[str, Results], files: list[Results]
 ) -> _Chapter:
     others = [
         by_name[name] for name in ("toy-published", "toy-others") if name in by_name
@@ -109,28 +109,31 @@ def _toy(
         "figure-3": draw_example([toy, *others]),
         "figure-11": draw_states(toy),
     }
+    tried = {
+        file.experiment: _trials(files, file.experiment) for file in (toy, *others)
+    }
     return _Chapter(text=toy_section(toy, others, tried=tried), pictures=pictures)
 
 
-def _alone(results: Results) -> _Chapter:
+def _alone(results: Results, tried: list[Results]) -> _Chapter:
     pictures = {"figure-12": draw_alone(results)}
-    return _Chapter(text=alone_section(results), pictures=pictures)
+    return _Chapter(text=alone_section(results, tried=tried), pictures=pictures)
 
 
-def _methods(results: Results) -> _Chapter:
+def _methods(results: Results, tried: list[Results]) -> _Chapter:
     pictures = {"figure-13": draw_methods(results)}
-    return _Chapter(text=methods_section(results), pictures=pictures)
+    return _Chapter(text=methods_section(results, tried=tried), pictures=pictures)
 
 
-def _convergence(results: Results) -> _Chapter:
-    return _Chapter(text=convergence_section(results))
+def _convergence(results: Results, tried: list[Results]) -> _Chapter:
+    return _Chapter(text=convergence_section(results, tried=tried))
 
 
-def _switches(results: Results) -> _Chapter:
-    return _Chapter(text=switches_section(results))
+def _switches(results: Results, tried: list[Results]) -> _Chapter:
+    return _Chapter(text=switches_section(results, tried=tried))
 
 
-_OTHERS: Mapping[str, Callable[[Results], _Chapter]] = {
+_OTHERS: Mapping[str, Callable[[Results, list[Results]], _Chapter]] = {
     "alone": _alone,
     "methods": _methods,
     "convergence": _convergence,

@@ -10,6 +10,7 @@ from diffmask_training.experiments.report.cells import (
     mean_cell,
     share_cell,
     table,
+    trials,
 )
 from diffmask_training.experiments.results import Results
 
@@ -23,8 +24,13 @@ _NAMES: Mapping[str, str] = {
 }
 
 
-def methods_section(results: Results) -> str:
-    """Return the section in Markdown."""
+def methods_section(results: Results, *, tried: list[Results]) -> str:
+    """Return the section in Markdown.
+
+    Args:
+        results: Of every method on the same texts.
+        tried: The same under other settings.
+    """
     kept = interval_over_units(results, "kept_share")
     return "\n".join(
         [
@@ -34,18 +40,23 @@ def methods_section(results: Results) -> str:
             f" hard mask does ({share_cell(kept, digits=1)} %), its highest"
             " ones, and DiffMask's baseline, which the other methods know nothing of,"
             f" takes the place of the rest. Means over {len(results.units)} texts"
-            " [95 % interval].",
+            " [95 % interval]. Schulz et al. and Guan et al. run for"
+            f" {results.settings['num_steps']} steps with the weights that they have in"
+            " the counting task (the authors' code weighs the entropy of Guan et al."
+            " 0.1 here, not 1), and the noise of Schulz et al. is like the tokens of"
+            " these texts.",
             "",
             table(
                 [
                     "method",
                     "predictions kept, %",
                     "divergence, nats",
-                    "rank correlation",
+                    "rank correlation with DiffMask",
                 ],
                 [_row(results, method) for method in _NAMES],
             ),
             "",
+            trials(results, tried, _describe),
             "![Figure 13](figure-13.svg)",
             "",
             "Attributions to the states of the first text, each method's scaled by its"
@@ -87,5 +98,19 @@ def _row(results: Results, method: str) -> list[str]:
         _NAMES[method],
         share_cell(found["agreement"], digits=1),
         mean_cell(found["divergence"], digits=3, smallest=0),
-        mean_cell(found["correlation"], digits=2, smallest=-1, largest=1),
+        "undefined"
+        if found["correlation"] is None
+        else mean_cell(found["correlation"], digits=2, smallest=-1, largest=1),
     ]
+
+
+def _describe(results: Results) -> str:
+    kept = {
+        method: interval_over_units(results, f"methods.{method}.agreement")
+        for method in _NAMES
+    }
+    cells = ", ".join(
+        f"{_NAMES[method]} {share_cell(found, digits=1)}"
+        for method, found in kept.items()
+    )
+    return f"predictions kept, %: {cells}"

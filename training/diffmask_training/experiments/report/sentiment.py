@@ -107,10 +107,12 @@ def sentiment_section(results: Results, *, name: str) -> str:
     """
     settings = results.settings
     num_sentences = _units(results, "input")[0]["num_sentences"]
+    is_as_papers = _has_papers_labels(results)
+    crosses = ", crosses read off the authors' notebook" if is_as_papers else ""
     pictures = {
         "figure-4": "Figure 4: expected share of the states that keep a token, by the"
         " sentiment of its word; bars the mean over tokens and seeds, lines the"
-        " standard deviation over tokens, crosses the paper's.",
+        f" standard deviation over tokens{crosses}.",
         "figure-5": "Figure 5: the same by part of speech (NLTK's tagger with universal"
         " tags; the paper's is spaCy's).",
         "figure-6": "Figure 6: keep probabilities of one sentence, means over seeds.",
@@ -125,7 +127,8 @@ def sentiment_section(results: Results, *, name: str) -> str:
             f"On {num_sentences} development sentences of the treebank, under the"
             " hard mask of every state in turn, means over states; then mean over"
             " seeds [95 % interval], in per cent. Special tokens count and can be"
-            " masked. The paper's F1 is the one averaged over batches of 64.",
+            " masked. The paper's F1 is the one averaged over batches of 64"
+            f"{'.' if is_as_papers else '; all its figures are of five classes.'}",
             "",
             table(
                 ["gates", "measure, %", "ours", "paper", "target", ""],
@@ -152,7 +155,11 @@ def sentiment_section(results: Results, *, name: str) -> str:
 
 def has_parts_of_speech(results: Results) -> bool:
     """Return whether parts of speech were found, which needs the tagger's data."""
-    return _units(results, "input")[0]["by_part_of_speech"] is not None
+    return all(
+        unit["by_part_of_speech"] is not None
+        for kind in _KINDS
+        for unit in _units(results, kind)
+    )
 
 
 def draw_groups(results: Results, field: str) -> Figure:
@@ -181,7 +188,7 @@ def draw_groups(results: Results, field: str) -> Figure:
             color=_COLOURS[kind],
             capsize=2,
         )
-        if kind == "hidden":
+        if kind == "hidden" and _has_papers_labels(results):
             paper = [_PAPER_GROUPS[field].get(name, np.nan) for name in names]
             panel.plot(positions, np.array(paper) / _PAPER_STATES, "kx")
         panel.set_xticks(
@@ -212,6 +219,10 @@ def draw_example(results: Results) -> Figure:
         panel.set_title(title, fontsize=10)
         figure.colorbar(image, ax=panel, shrink=0.8)
     return figure
+
+
+def _has_papers_labels(results: Results) -> bool:
+    return len(results.settings["labels"]) == len(_SENTIMENTS)
 
 
 def _units(results: Results, kind: str) -> list[dict[str, Any]]:
@@ -245,14 +256,13 @@ def _interval(results: Results, kind: str, *keys: str) -> Interval:
 def _row(results: Results, kind: str, measure: str) -> list[str]:
     num_labels = len(results.settings["labels"])
     target = _TARGETS.get(num_labels, {}).get(kind, {}).get(measure)
+    paper = _PAPER[kind].get(measure, "") if _has_papers_labels(results) else ""
     if measure == "f1_change":
         found = _f1_change(results, kind)
         cell = mean_cell(found, digits=1, scale=100)
     else:
         found = _interval(results, kind, "faithfulness", measure)
         cell = share_cell(found, digits=1)
-    # The paper's classifier has five labels.
-    paper = _PAPER[kind].get(measure, "") if num_labels == len(_SENTIMENTS) else ""
     return [
         _KINDS[kind],
         _MEASURES[measure],
@@ -289,7 +299,7 @@ def _first(results: Results) -> list[str]:
     found = _interval(results, "hidden", "first_token_share")
     return [
         _KINDS["hidden"],
-        "sentences whose first token is the surest at the last state, %",
+        "sentences with no surer token than the first at the last state, %",
         share_cell(found, digits=1),
         "99",
         target_cell(_FIRST_TOKEN, digits=0, scale=100),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from diffmask_training.experiments.report.cells import mean_cell, table
+from diffmask_training.experiments.report.cells import mean_cell, table, trials
 from diffmask_training.experiments.results import Results, interval
 from diffmask_training.experiments.switches.variants import AS_IS, VARIANTS
 
@@ -16,10 +16,13 @@ _MEASURES: Mapping[str, tuple[str, int, int]] = {
 }
 
 
-def switches_section(results: Results) -> str:
-    """Return the section in Markdown."""
-    units = list(results.units.values())
-    kinds = list(dict.fromkeys(unit["kind"] for unit in units))
+def switches_section(results: Results, *, tried: list[Results]) -> str:
+    """Return the section in Markdown.
+
+    Args:
+        results: Of fits with one choice turned, and of those as they are.
+        tried: The same under other settings.
+    """
     settings = results.settings
     lines = [
         "## One choice at a time",
@@ -31,10 +34,32 @@ def switches_section(results: Results) -> str:
         " masks at one state alone is held against that state alone.",
         "",
     ]
-    for kind in kinds:
-        of_kind = [unit for unit in units if unit["kind"] == kind]
+    for kind, of_kind in _by_kind(results).items():
         lines += [f"### {kind.capitalize()} probe", "", _table(of_kind), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, trials(results, tried, _describe)])
+
+
+def _by_kind(results: Results) -> dict[str, list[Mapping[str, Any]]]:
+    units = list(results.units.values())
+    kinds = dict.fromkeys(unit["kind"] for unit in units)
+    return {kind: [unit for unit in units if unit["kind"] == kind] for kind in kinds}
+
+
+def _describe(results: Results) -> str:
+    return "; ".join(
+        f"{kind} probe, {VARIANTS[unit['switch']].described}, seed {unit['seed']}:"
+        f" {_plain_figures(unit)}"
+        for kind, of_kind in _by_kind(results).items()
+        for unit in of_kind
+    )
+
+
+def _plain_figures(unit: Mapping[str, Any]) -> str:
+    names = {state["state"] for state in unit["states"]}
+    return ", ".join(
+        f"{described} {scale * _mean(unit, measure, names):.{digits}f}"
+        for measure, (described, digits, scale) in _MEASURES.items()
+    )
 
 
 def _table(units: Sequence[Mapping[str, Any]]) -> str:
@@ -66,12 +91,9 @@ def _cell(
     text = f"{scale * fmean(found):.{digits}f}"
     if pairs[0][0]["switch"] == AS_IS:
         return text
-    change = f"{scale * fmean(differences):+.{digits}f}"
-    if len(differences) > 1:
-        change += mean_cell(
-            interval(differences), digits=digits, scale=scale
-        ).removeprefix(f"{scale * fmean(differences):.{digits}f}")
-    return f"{text} ({change})"
+    change = interval(differences)
+    sign = "+" if change.mean >= 0 else ""
+    return f"{text} ({sign}{mean_cell(change, digits=digits, scale=scale)})"
 
 
 def _mean(unit: Mapping[str, Any], measure: str, names: set[str]) -> float:

@@ -1,15 +1,15 @@
 """Table 1, figures 3 and 11: the counting task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from diffmask_training.errors import DataError
 from diffmask_training.experiments.report.cells import (
     Target,
     interval_over_units,
     mean_cell,
-    over_units,
     share_cell,
     table,
     target_cell,
@@ -26,12 +26,12 @@ _NAMES = {
     "schulz": "Schulz et al. 2020",
     "guan": "Guan et al. 2019",
 }
-# Table 1 of the paper; for the published optimisation what the authors' own notebook
-# prints, which is not what the table does.
+# Table 1 of the paper, which prints a dash for what is infinite; for the published
+# optimisation what the authors' own notebook prints, which is not what the table does.
 _PAPER: Mapping[str, tuple[str, str]] = {
     "diffmask": ("0.01", "0.00"),
     "diffmask_published": ("0.01 (their code: 0.037)", "0.00 (their code: 0.013)"),
-    "exact_erasure": ("∞", "0.27"),
+    "exact_erasure": ("-", "0.27"),
     "integrated_gradients": ("1.32", "0.27"),
     "schulz": ("1.12", "0.18"),
     "guan": ("0.88", "0.24"),
@@ -56,7 +56,8 @@ _PANELS = {
     "diffmask_feed_forward": "(e) DiffMask, from hidden states",
 }
 _DIGITS = "883139"
-# Read off the authors' own picture of the example.
+# Read off the authors' own picture of the example: it masks the hidden states, not, as
+# the paper says, the input by them.
 _PAPER_BARS = {
     "diffmask_word_embeddings": [1 / 6] * 6,
     "diffmask_feed_forward": [0.327, 0.327, 0.01, 0.316, 0.01, 0.01],
@@ -71,20 +72,24 @@ _COLOURS = ("#0072B2", "#D55E00", "#999999")
 
 
 def toy_section(
-    results: Results, others: list[Results], *, tried: list[Results]
+    results: Results, others: list[Results], *, tried: Mapping[str, list[Results]]
 ) -> str:
     """Return the section in Markdown.
 
     Args:
         results: Of our probes.
         others: Of other methods on the same models.
-        tried: Of our probes under other settings.
+        tried: The same under other settings, by the name of each experiment.
+
+    Raises:
+        DataError: Other methods explained other models.
     """
     figures = [
-        (file, name)
-        for file in (results, *others)
-        for name in next(iter(file.units.values()))["divergences"]
+        (file, name) for file in (results, *others) for name in _explained_by(file)
     ]
+    for other in others:
+        _refuse_other_models(results, other)
+    num_models = len(results.units)
     accuracy = interval_over_units(results, "accuracy")
     probe = {
         name: share_cell(interval_over_units(results, f"probe.{name}"), digits=1)
@@ -102,12 +107,13 @@ def toy_section(
             "Are there more of one digit than of another in a sequence? The answer"
             " rests on all occurrences of either digit, each as much, so attributions"
             " to hidden states have a true value. Divergences from it in nats, means"
-            f" over seeds [95 % interval] of {len(results.units)} models, on"
-            f" {results.settings['num_items'] // 10} test questions each.",
+            f" over seeds [95 % interval] of {num_models} models, on"
+            f" {results.settings['num_items'] // 10} test questions each, less those"
+            " without any digit of their query, which have no true value.",
             "",
             table(
                 ["method", "KL", "paper", "target", "", "JS", "paper", "target", ""],
-                [_row(file, name) for file, name in figures],
+                [_row(file, name, num_models=num_models) for file, name in figures],
             ),
             "",
             f"Models answer {share_cell(accuracy, digits=2)} % of the test"
@@ -118,12 +124,22 @@ def toy_section(
             f" {probe['keep_probability_of_queried']} %, another with"
             f" {probe['keep_probability_of_others']} %.",
             "",
-            trials(results, tried, _describe),
+            *(
+                trials(
+                    file,
+                    tried.get(file.experiment, []),
+                    _describe,
+                    of="" if file is results else f"`{file.experiment}`",
+                )
+                for file in (results, *others)
+            ),
             "![Attributions of one question](figure-3.svg)",
             "",
             "Figure 3: attributions to the digits of *are there more 8s than 1s in"
-            " 8 8 3 1 3 9?*, bars the mean over seeds with its range, crosses the"
-            " paper's. In the paper nothing can be dropped yet from the embeddings, and"
+            " 8 8 3 1 3 9?*, bars the mean over seeds with its range, crosses read off"
+            " the authors' picture, whose second panel masks the hidden states where"
+            " ours masks the digits. In the paper nothing can be dropped yet from the"
+            " embeddings, and"
             " from the hidden states, which have seen the query, all but its digits;"
             " where bars and crosses differ, that was not found here.",
             "",
@@ -179,9 +195,26 @@ def draw_states(results: Results) -> Figure:
     return figure
 
 
-def _row(results: Results, name: str) -> list[str]:
+def _explained_by(results: Results) -> Sequence[str]:
+    return list(next(iter(results.units.values()))["divergences"])
+
+
+def _refuse_other_models(results: Results, other: Results) -> None:
+    for name in ("num_items", "epochs"):
+        if results.settings.get(name) != other.settings.get(name):
+            raise DataError(
+                f"{other.experiment!r} explained models of other settings than"
+                f" {results.experiment!r} ({name}: {other.settings.get(name)}, not"
+                f" {results.settings.get(name)}); run it again as a trial or with the"
+                " same settings"
+            )
+
+
+def _row(results: Results, name: str, *, num_models: int) -> list[str]:
     paper = _PAPER[name]
-    cells = [_NAMES[name]]
+    found_on = len(results.units)
+    is_whole = found_on == num_models
+    cells = [_NAMES[name] if is_whole else f"{_NAMES[name]} ({found_on} models)"]
     for index, measure in enumerate(("kl", "js")):
         found = interval_over_units(results, f"divergences.{name}.{measure}")
         target = _TARGETS.get(name, (None, None))[index]
@@ -197,8 +230,17 @@ def _row(results: Results, name: str) -> list[str]:
 
 
 def _describe(results: Results) -> str:
-    means = [
-        np.mean([v for v in over_units(results, path) if v is not None])
-        for path in ("divergences.diffmask.kl", "divergences.diffmask.js")
-    ]
-    return f"KL {means[0]:.4f}, JS {means[1]:.4f}"
+    return "; ".join(
+        f"{_label(name)}KL {_mean(results, name, 'kl')},"
+        f" JS {_mean(results, name, 'js')}"
+        for name in _explained_by(results)
+    )
+
+
+def _label(name: str) -> str:
+    return "" if name == "diffmask" else f"{_NAMES[name]}: "
+
+
+def _mean(results: Results, name: str, measure: str) -> str:
+    found = interval_over_units(results, f"divergences.{name}.{measure}")
+    return "∞" if found is None else f"{found.mean:.4f}"

@@ -136,7 +136,7 @@ def _run(
 ) -> ProbeRun:
     return run_probe(
         setting.classifier,
-        load_probe(probes, kind).probe,
+        load_probe(probes, kind, classifier=setting.classifier).probe,
         setting.sentences,
         with_masks=with_masks,
     )

@@ -46,7 +46,9 @@ def by_part_of_speech(
 
 
 def first_token_share(run: ProbeRun) -> float:
-    """Return how often the first token is the one most surely kept at the last state.
+    """Return how often no token is kept more surely than the first at the last state.
+
+    A tie counts, as of gates that are open as far as float32 can tell.
 
     Args:
         run: Of a hidden probe.

@@ -4,7 +4,7 @@ Each is the fit as it is with one part in place of another.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -128,7 +128,6 @@ class Variant:
     Attributes:
         described: What is turned.
         parts: What it is made of.
-        settings: Settings that differ.
         kinds: Probes that it makes a difference to.
         has_fixed_state: Whether every text is masked at one and the same state, the
             middle one.
@@ -136,7 +135,6 @@ class Variant:
 
     described: str
     parts: Parts = PLAIN
-    settings: Mapping[str, Any] = field(default_factory=dict)
     kinds: tuple[ProbeKind, ...] = _BOTH
     has_fixed_state: bool = False
 

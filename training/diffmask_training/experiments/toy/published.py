@@ -6,6 +6,9 @@ batch of masks of its own. It is here to be compared with, and shares no optimis
 the package.
 
 Source: De Cao et al. 2020, appendix C; what is not in the text is from their code.
+Deviations: the baselines start from the states of the training items, theirs from those
+of the validation items; and biases and baselines of both states are one tensor each, so
+that the optimiser's averages of a state that was not drawn see a gradient of zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,17 +104,17 @@ def fit_as_published(
     """
     plain = plain_run(model, items)
     probe = new_probe(plain, items, ProbeSettings(initial_bias=5.0), kind="hidden")
-    probe.mean.zero_()
-    probe.scale.fill_(1.0)
-    multipliers = nn.Parameter(torch.ones(probe.shape.num_states))
-    step_probe = _stepper(
+    _start(probe)
+    # One each: that of a state which was not drawn keeps its optimiser's average too.
+    multipliers = [nn.Parameter(torch.ones(())) for _ in plain.hidden_states]
+    step_probe = stepper(
         list(probe.parameters()),
         learning_rate=settings.learning_rate,
         centered=True,
         warmup_steps=settings.warmup_steps,
     )
-    step_multipliers = _stepper(
-        [multipliers],
+    step_multipliers = stepper(
+        multipliers,
         learning_rate=settings.multiplier_learning_rate,
         centered=False,
         warmup_steps=0,
@@ -141,21 +144,38 @@ def fit_as_published(
             # Ascent, by descent on the negative.
             step_multipliers(-lagrangian(items[rows], plain[rows]))
             with torch.no_grad():
-                multipliers.clamp_(0.0, _MAX_MULTIPLIER)
+                for multiplier in multipliers:
+                    multiplier.clamp_(0.0, _MAX_MULTIPLIER)
     probe.requires_grad_(requires_grad=False)
     return probe
 
 
-def _stepper(
+@torch.no_grad()
+def _start(probe: Probe) -> None:
+    """Start each baseline from the mean state, and let states in as they are."""
+    probe.baselines.copy_(probe.mean)
+    probe.mean.zero_()
+    probe.scale.fill_(1.0)
+
+
+def stepper(
     parameters: Sequence[nn.Parameter],
     *,
     learning_rate: float,
     centered: bool,
     warmup_steps: int,
 ) -> Callable[[Tensor], None]:
+    """Return what takes one step of the authors' optimiser down a loss.
+
+    Args:
+        parameters: What is optimised; one that a loss does not depend on is left alone.
+        learning_rate: Of RMSprop.
+        centered: Whether RMSprop takes the variance of a gradient or its mean square.
+        warmup_steps: Over which the rate rises from 0; 0 for none.
+    """
     optimizer = torch.optim.RMSprop(parameters, lr=learning_rate, centered=centered)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, step / max(1, warmup_steps))
+        optimizer, lambda step: step / warmup_steps if step < warmup_steps else 1.0
     )
     lookahead = Lookahead(parameters)
 
