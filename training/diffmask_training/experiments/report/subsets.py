@@ -76,10 +76,10 @@ def subsets_section(results: Results, *, tried: list[Results]) -> str:
             " those against the smallest subset that it is nearest to; a mask that"
             " keeps no word has precision 1, and where no word is needed recall is 1."
             " A mask is optimal when it does what is asked for with as few words as"
-            f" the smallest subset. Masks are looked at every {masks['check_every']}"
-            f" of {masks['num_steps']} steps, in {masks['num_restarts']} restarts, and"
-            " the smallest that does what is asked for is reported; the paper names no"
-            " such choice, so the masks after the last step stand beside it. All"
+            f" the smallest subset. Of {masks['num_steps']} steps, masks are looked at"
+            f" {_how_often(masks['check_every'])}, in {masks['num_restarts']} restarts,"
+            " and the smallest that does what is asked for is reported; the paper names"
+            " no such choice, so the masks after the last step stand beside it. All"
             " methods have the same steps, restarts, optimiser and choice. The paper"
             " does not say what its search asked of a subset; its figures stand beside"
             " both requirements, and the targets are for keeping the label.",
@@ -170,3 +170,7 @@ def _describe(results: Results) -> str:
         )
     }
     return ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+
+
+def _how_often(check_every: int) -> str:
+    return "after each" if check_every == 1 else f"after every {check_every}"
