@@ -17,8 +17,14 @@ from diffmask_training.errors import ConfigError
 from diffmask_training.lagrangian import Ascent, NuPI, RMSprop
 
 
-def test_shipped_recipe_fits_every_command() -> None:
-    recipe = read_recipe("sst2-minilm")
+@pytest.mark.parametrize(
+    ("name", "num_labels", "default_graph"),
+    [("sst2-minilm", 2, "w8"), ("sst5-minilm", 5, "fp32")],
+)
+def test_shipped_recipe_fits_every_command(
+    name: str, num_labels: int, default_graph: str
+) -> None:
+    recipe = read_recipe(name)
     data, fit = recipe["data"], recipe["fit"]
     finetune = from_tables(FinetuneConfig, data, recipe["finetune"])
     export = from_tables(ExportConfig, data, recipe["export"])
@@ -26,7 +32,8 @@ def test_shipped_recipe_fits_every_command() -> None:
         fitting = from_tables(FitConfig, data, fit, fit.get(kind, {}))
         assert fitting.train == Path("sst/trees/train.txt.gz")
     assert finetune.phrases
-    assert export.default_graph == "w8"
+    assert len(finetune.labels) == num_labels
+    assert (export.id, export.default_graph) == (name, default_graph)
 
 
 def test_later_table_goes_before_an_earlier_one() -> None:
