@@ -4,6 +4,7 @@ Two servers behind balancing by the client, in processes of their own:
 
 - killed: one is killed under load and started again; only calls on their way may fail,
   and within five seconds of being ready it answers again;
+- killed, with retries: the same, and with the client's policy no call may fail;
 - rolled: one after the other is told to stop under load and started again; with
   retries no call may fail, and every process must end well;
 - cancelled: half of the callers leave; texts of those who left are not run;
@@ -49,6 +50,7 @@ _AT_MOST: Mapping[str, Mapping[str, float]] = {
         "failed, begun after the kill": 0,
         "seconds from ready to the first answer": 5,
     },
+    "killed, with retries": {"failed": 0, "seconds from ready to the first answer": 5},
     "rolled": {"failed": 0, "ended badly": 0},
     "cancelled": {"failed": 0},
     "unread": {"failed": 0},
@@ -61,6 +63,9 @@ def main() -> None:
     arguments = _parse()
     scenarios: Mapping[str, Callable[[], Awaitable[Figures]]] = {
         "killed": lambda: kill(arguments.bundle, calls=arguments.calls),
+        "killed, with retries": lambda: kill(
+            arguments.bundle, calls=arguments.calls, retries=True
+        ),
         "rolled": lambda: roll(
             arguments.bundle, rounds=arguments.rounds, calls=arguments.calls
         ),
