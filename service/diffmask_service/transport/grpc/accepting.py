@@ -18,6 +18,10 @@ supervises the process then starts it afresh.
 Headers that are not UTF-8 gRPC reads as Latin-1, and logs each as an error with all its
 bytes. Those are the caller's, who may have meant a secret, and nothing is wrong here:
 it is not logged.
+
+When the last of gRPC's asyncio objects goes, gRPC joins the thread that polls for them,
+on the event loop, and for ever if the operation of some call never ends (seen once, as
+a server stopped). So the thread is kept: it is a daemon, and ends with the process.
 """
 
 import asyncio
@@ -40,6 +44,7 @@ async def start(server: grpc.aio.Server) -> None:
     Args:
         server: One that holds its port.
     """
+    grpc.aio.init_grpc_aio()
     codecs.register_error("strict", _strict_but_for_paths)
     _LOG_OF_GRPC.addFilter(_is_no_callers_spelling)
     before = asyncio.all_tasks()
