@@ -1,17 +1,11 @@
 """Every method on two texts of a tiny random classifier, to the report."""
 
-import gzip
 from pathlib import Path
 
 import pytest
 import torch
 
-from diffmask_training.checkpoint import (
-    FitRecord,
-    FittedProbe,
-    load_probe,
-    save_probe,
-)
+from diffmask_training.checkpoint import load_probe, save_probe
 from diffmask_training.classifier import Classifier
 from diffmask_training.experiments.methods.experiment import (
     MethodsExperiment,
@@ -19,41 +13,15 @@ from diffmask_training.experiments.methods.experiment import (
 )
 from diffmask_training.experiments.report.document import ReportSettings, write_report
 from diffmask_training.experiments.results import read_results
-from diffmask_training.probes import Probe, ProbeShape
-
-_TREES = "\n".join(
-    f"({label} ({label} {word}) (2 (2 film) (2 .)))"
-    for word, label in (("awful", 0), ("great", 4))
-)
+from tests.support.untrained import write_probes, write_trees
 
 
 @pytest.fixture
 def experiment(
     tmp_path: Path, checkpoint: Path, classifier: Classifier
 ) -> MethodsExperiment:
-    trees = tmp_path / "data" / "sst" / "trees"
-    trees.mkdir(parents=True)
-    (trees / "dev.txt.gz").write_bytes(gzip.compress(_TREES.encode()))
-    torch.manual_seed(0)
-    probe = Probe(
-        ProbeShape(
-            kind="hidden",
-            num_states=classifier.encoder.num_states,
-            hidden_size=classifier.encoder.hidden_size,
-            bottleneck_size=4,
-        )
-    )
-    record = FitRecord(
-        is_feasible=True,
-        is_collapsed=False,
-        epochs=(),
-        multipliers=(),
-        fit_seconds=0.0,
-        seconds_by_stage={},
-        processor="",
-        config={},
-    )
-    save_probe(tmp_path / "probes" / "hidden", FittedProbe(probe=probe, record=record))
+    write_trees(tmp_path / "data", {"awful": 0, "great": 4})
+    write_probes(tmp_path / "probes", classifier, kinds=("hidden",))
     return MethodsExperiment(
         checkpoint=checkpoint,
         probes=tmp_path / "probes",

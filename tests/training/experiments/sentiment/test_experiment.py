@@ -1,13 +1,10 @@
 """Two untrained probes on a tiny random classifier, from files to report."""
 
 import dataclasses
-import gzip
 from pathlib import Path
 
 import pytest
-import torch
 
-from diffmask_training.checkpoint import FitRecord, FittedProbe, save_probe
 from diffmask_training.classifier import Classifier
 from diffmask_training.errors import CheckpointError, ConfigError
 from diffmask_training.experiments.report.document import ReportSettings, write_report
@@ -16,51 +13,20 @@ from diffmask_training.experiments.sentiment.experiment import (
     SentimentExperiment,
     run_sentiment,
 )
-from diffmask_training.probes import Probe, ProbeShape
+from tests.support.untrained import write_probes, write_trees
 
-_TREES = "\n".join(
-    f"({label} ({label} {word}) (2 (2 film) (2 .)))"
-    for word, label in (("awful", 0), ("dull", 1), ("fine", 3), ("great", 4))
-)
-
-
-def _write_probes(
-    directory: Path, classifier: Classifier, seed: int, *, fitted_on: str = ""
-) -> Path:
-    torch.manual_seed(seed)
-    record = FitRecord(
-        is_feasible=True,
-        is_collapsed=False,
-        epochs=(),
-        multipliers=(),
-        fit_seconds=0.0,
-        seconds_by_stage={},
-        processor="",
-        config={},
-        classifier=fitted_on,
-    )
-    for kind in ("input", "hidden"):
-        shape = ProbeShape(
-            kind=kind,
-            num_states=classifier.encoder.num_states,
-            hidden_size=classifier.encoder.hidden_size,
-            bottleneck_size=4,
-        )
-        save_probe(directory / kind, FittedProbe(probe=Probe(shape), record=record))
-    return directory
+_LABELS = {"awful": 0, "dull": 1, "fine": 3, "great": 4}
 
 
 @pytest.fixture
 def experiment(
     tmp_path: Path, checkpoint: Path, classifier: Classifier
 ) -> SentimentExperiment:
-    trees = tmp_path / "data" / "sst" / "trees"
-    trees.mkdir(parents=True)
-    (trees / "dev.txt.gz").write_bytes(gzip.compress(_TREES.encode()))
+    write_trees(tmp_path / "data", _LABELS)
     return SentimentExperiment(
         checkpoint=checkpoint,
         probes=tuple(
-            _write_probes(tmp_path / f"probes-{seed}", classifier, seed)
+            write_probes(tmp_path / f"probes-{seed}", classifier, seed=seed)
             for seed in (0, 1)
         ),
         data=tmp_path / "data",
@@ -99,7 +65,9 @@ def test_one_seed_is_refused(experiment: SentimentExperiment) -> None:
 def test_probes_of_another_classifier_are_refused(
     experiment: SentimentExperiment, classifier: Classifier, tmp_path: Path
 ) -> None:
-    other = _write_probes(tmp_path / "other", classifier, 2, fitted_on="sha256 other")
+    other = write_probes(
+        tmp_path / "other", classifier, seed=2, fitted_on="sha256 other"
+    )
     mixed = dataclasses.replace(experiment, probes=(*experiment.probes, other))
     with pytest.raises(CheckpointError, match="with the weights sha256 other"):
         run_sentiment(mixed)
