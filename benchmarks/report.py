@@ -29,6 +29,7 @@ from benchmarks import (
     shortcut,
     start,
     swaps,
+    train_step,
 )
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,6 +48,7 @@ SECTIONS: Mapping[str, tuple[str, Describe]] = {
     "memory": ("Memory under adversarial lengths", memory.describe),
     "others": ("Explained here, predicted elsewhere", others.describe),
     "explainers": ("Our engine and integrated gradients", explainers.describe),
+    "train_step": ("A step of a fit", train_step.describe),
     "precisions": ("Graphs of one bundle", precisions.describe),
     "start": ("From start to ready", start.describe),
     "drift": ("A week without a shift, and a shift", drift.describe),

@@ -116,6 +116,17 @@ _FIGURES: dict[str, dict[str, Any]] = {
             for rank, effects in ((1, _EFFECTS), (None, None))
         ]
     },
+    "train_step": {
+        "torch": "2.13.0",
+        "steps": {
+            "input": {
+                "ours_cpu_seconds": 0.125,
+                "published_cpu_seconds": 0.5,
+                "ratio": 0.25,
+                "cpu_ratio": 0.25,
+            }
+        },
+    },
     "audit": {"audit over predict (at most 2.2)": 2.125},
     "audit_memory": {
         "last_over_first": 1.0625,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import explainers, precisions, server_cpu, start
+from benchmarks import explainers, precisions, server_cpu, start, train_step
 from benchmarks.explainers import Rates
 from benchmarks.precisions import Cost
 from benchmarks.start import Start
@@ -55,3 +55,20 @@ def test_the_cost_of_a_server_is_held_against_the_engine_round_by_round() -> Non
     ]
     figures = server_cpu.summarise(rounds)
     assert figures == {"bare_seconds": 2.0, "server_seconds": 2.5, "ratio": 1.5}
+
+
+def test_steps_of_a_fit_are_compared_round_by_round() -> None:
+    def cost(seconds: float) -> train_step.Cost:
+        return train_step.Cost(wall_seconds=seconds, cpu_seconds=seconds / 2)
+
+    # The machine is twice as slow in the second round, for both loops.
+    rounds = [
+        train_step.Round(ours=cost(0.5 * slow), published=cost(2.0 * slow))
+        for slow in (1, 2, 1)
+    ]
+    assert train_step.summarise(rounds) == {
+        "ours_cpu_seconds": 0.25,
+        "published_cpu_seconds": 1.0,
+        "ratio": 0.25,
+        "cpu_ratio": 0.25,
+    }
