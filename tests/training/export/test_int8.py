@@ -14,9 +14,9 @@ from diffmask_training.export.half import halve
 from diffmask_training.export.int8 import quantise_products, smoothing_of
 from diffmask_training.export.smoothing import find_multipliers
 
-WIDTH = 256
+WIDTH = 1024
 # Two channels are a hundred times as large as the rest.
-LARGE = (3, 200)
+LARGE = (3, 800)
 
 
 def _table() -> NDArray[np.float32]:
@@ -55,6 +55,13 @@ def _model() -> ModelProto:
     model = helper.make_model(graph, opset_imports=imports)
     model.ir_version = 10
     return model
+
+
+def _replace(model: ModelProto, **tensors: NDArray[np.float32]) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name in tensors:
+            value = tensors[tensor.name]
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 
 def _run(model: ModelProto, ids: list[int]) -> list[NDArray[np.float32]]:
@@ -99,22 +106,59 @@ def test_a_product_is_that_of_the_rounded_values_and_weights() -> None:
 
 
 def test_smoothing_keeps_the_small_channels_of_a_product_with_large_ones() -> None:
-    exact = _run(_model(), IDS)[0]
-    multipliers = find_multipliers(_model(), TEXTS)
+    # From 1 to 1,000 times as large as the smallest: leaving a few out helps little.
+    model = _model()
+    sizes = np.geomspace(1, 1000, WIDTH).astype(np.float32)
+    table = np.random.default_rng(0).normal(size=(50, WIDTH)).astype(np.float32)
+    weight = (_weight() / sizes[:, np.newaxis]).astype(np.float32)
+    _replace(model, table=table * sizes, weight=weight)
+    exact = _run(model, IDS)[0]
+    multipliers = find_multipliers(model, TEXTS)
     errors = [
-        np.square(_run(quantise_products(_model(), each), IDS)[0] - exact).mean()
+        np.square(_run(quantise_products(model, each), IDS)[0] - exact).mean()
         for each in ({}, multipliers)
     ]
     assert set(multipliers) == {"logits"}
-    small = np.delete(multipliers["logits"], LARGE).min()
-    assert max(multipliers["logits"][list(LARGE)]) < small
-    assert errors[1] < errors[0] / 10
+    assert multipliers["logits"][-1] < multipliers["logits"][0] / 100
+    assert errors[1] < errors[0] / 100
+
+
+def test_channels_of_multiplier_0_stay_float32() -> None:
+    multiplier = np.ones(WIDTH, dtype=np.float32)
+    multiplier[list(LARGE)] = 0
+    reduced = quantise_products(_model(), {"logits": multiplier})
+    operators = [node.op_type for node in reduced.graph.node]
+    assert operators[1:5] == ["Mul", "DynamicQuantizeMatMul", "Gather", "MatMul"]
+    values, weight = _table()[IDS], _weight()
+    exact = values[:, LARGE] @ weight[list(LARGE)]
+    values[:, LARGE], weight[list(LARGE)] = 0, 0
+    model = _model()
+    _replace(model, table=_table() * (multiplier > 0), weight=weight)
+    # The rest is rounded as if those channels were not there.
+    expected = _run(quantise_products(model, {}), IDS)[0][0] + exact
+    found = _run(reduced, IDS)[0][0]
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_what_multipliers_cannot_tame_is_left_out_of_the_product() -> None:
+    # As large in the weights as in the values: no multiplier takes both down.
+    model = _model()
+    weight = _weight()
+    weight[list(LARGE)] *= 100
+    _replace(model, weight=weight)
+    multipliers = find_multipliers(model, TEXTS)["logits"]
+    assert 0 < np.count_nonzero(multipliers == 0) < WIDTH / 16
+    assert (multipliers[list(LARGE)] == 0).all()
+    exact = _run(model, IDS)[0]
+    found = _run(quantise_products(model, {"logits": multipliers}), IDS)[0]
+    plain = _run(quantise_products(model, {}), IDS)[0]
+    assert np.square(found - exact).mean() < np.square(plain - exact).mean() / 100
 
 
 def test_what_smoothing_cannot_help_is_left_alone() -> None:
     model = _model()
     even = np.random.default_rng(2).uniform(-1, 1, (50, WIDTH)).astype(np.float32)
-    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(even, "table"))
+    _replace(model, table=even)
     assert find_multipliers(model, TEXTS) == {}
 
 
