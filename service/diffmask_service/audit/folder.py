@@ -66,8 +66,8 @@ class Folder:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self._path = path
+        _make(path)
         with _writing(path), ExitStack() as closing:
-            path.mkdir(parents=True, exist_ok=True)
             closing.enter_context(_lock(path))
             _claim(path, identity)
             (path / _PARTS).mkdir(exist_ok=True)
@@ -174,6 +174,16 @@ class Folder:
                 f"{path}: is not as it was written; put it back, or audit into a new"
                 " folder"
             )
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"{path}: cannot be made a folder ({error.strerror}); name a new one where"
+            " you may write"
+        ) from error
 
 
 @contextmanager

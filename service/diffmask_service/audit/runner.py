@@ -89,9 +89,7 @@ def _identity(
     return {
         "format": FORMAT,
         "model": asdict(maker.model.identity),
-        "input_sha256": source.digest,
-        "num_input_rows": source.num_rows,
-        "columns": asdict(source.columns),
+        **source.identity,
         "truncate": settings.truncate,
         "hash_texts": settings.hash_texts,
         "rows_per_part": settings.rows_per_part,

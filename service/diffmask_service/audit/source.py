@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -48,6 +48,15 @@ class Source:
     digest: str
     num_rows: int
     stamps: tuple[tuple[int, int], ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from another input, as JSON values."""
+        return {
+            "input_sha256": self.digest,
+            "num_input_rows": self.num_rows,
+            "columns": asdict(self.columns),
+        }
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Yield the rows in order, from a position on."""
@@ -101,9 +110,11 @@ def open_source(path: Path, columns: Columns) -> Source:
     """
     files = _data_files(path) if path.is_dir() else (path,)
     stamps = _stamps(files)
+    if not any(size for _, size in stamps):
+        raise InvalidInput(f"{path}: is empty; give a file with a text a row")
     num_rows = _count(files, columns)
     if not num_rows:
-        raise InvalidInput(f"{path}: holds no rows")
+        raise InvalidInput(f"{path}: holds no rows; give a file with a text a row")
     return Source(
         path=path,
         files=files,

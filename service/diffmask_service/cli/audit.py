@@ -29,7 +29,7 @@ from diffmask_service.cli.places import (
     open_model,
     require_tables,
 )
-from diffmask_service.cli.report import REPORT, draw, find
+from diffmask_service.cli.report import REPORT, draw, find, open_against
 from diffmask_service.cli.report import add_options as add_report_options
 from diffmask_service.errors import InvalidInput
 
@@ -87,8 +87,12 @@ async def _audit(arguments: argparse.Namespace) -> "Findings":
         open_source,
         run_audit,
     )
-    from diffmask_service.audit.report import find_shortcuts  # noqa: PLC0415
+    from diffmask_service.audit.report import (  # noqa: PLC0415
+        check_comparable,
+        find_shortcuts,
+    )
 
+    against = open_against(arguments)
     source = open_source(
         arguments.input,
         Columns(
@@ -110,6 +114,11 @@ async def _audit(arguments: argparse.Namespace) -> "Findings":
         arguments, precision=arguments.precision, truncate=settings.truncate
     )
     async with opened as model:
+        if against is not None:
+            # Found at the end, this would cost all the answers.
+            task = model.answering.model.task.value
+            planned = {**source.identity, "task": task}
+            check_comparable(against, arguments.output, planned)
         with (
             _open_maker(arguments, model.answering) as maker,
             _progress(source) as on_row,
@@ -119,7 +128,7 @@ async def _audit(arguments: argparse.Namespace) -> "Findings":
             )
         say(f"wrote {written}")
         num_candidates = arguments.shortcut_words
-        findings = find(arguments.output, arguments, num_candidates=num_candidates)
+        findings = find(arguments.output, against, num_candidates=num_candidates)
         if not num_candidates:
             return findings
         shortcuts = await find_shortcuts(

@@ -52,7 +52,10 @@ def write_whole(path: Path, content: str) -> None:
         InvalidInput: The place cannot be written.
     """
     try:
-        handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        # An audit clears what ends so out of its folder, should this process be killed.
+        handle, staging = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".partial", dir=path.parent
+        )
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(content)

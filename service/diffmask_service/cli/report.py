@@ -8,7 +8,7 @@ from diffmask_service.cli.output import say, write_whole
 from diffmask_service.cli.places import require_tables
 
 if TYPE_CHECKING:
-    from diffmask_service.audit.report import Findings
+    from diffmask_service.audit.report import Audit, Findings
 
 REPORT = "report.html"
 
@@ -54,33 +54,47 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw the page, and say where it is."""
     require_tables("a report")
     folder = arguments.folder
-    draw(find(folder, arguments), arguments.output or folder / REPORT, arguments)
+    findings = find(folder, open_against(arguments))
+    draw(findings, arguments.output or folder / REPORT, arguments)
     return 0
 
 
+def open_against(arguments: argparse.Namespace) -> "Audit | None":
+    """Return the audit to be set beside another one; None where none is named.
+
+    Args:
+        arguments: With the options of `add_options`.
+
+    Raises:
+        InvalidInput: The folder holds no finished audit.
+    """
+    # Here and not above: the other commands do without pyarrow.
+    from diffmask_service.audit.report import open_audit  # noqa: PLC0415
+
+    return None if arguments.against is None else open_audit(arguments.against)
+
+
 def find(
-    folder: Path, arguments: argparse.Namespace, *, num_candidates: int = 0
+    folder: Path, against: "Audit | None", *, num_candidates: int = 0
 ) -> "Findings":
     """Return what a finished audit found.
 
     Args:
         folder: The audit's.
-        arguments: With the options of `add_options`.
+        against: Another audit of the same data; None for none.
         num_candidates: Words that are to be tested for being shortcuts; with 0 the
             outcome of an earlier test is read.
 
     Raises:
-        InvalidInput: A folder holds no finished audit, or the two are of different
+        InvalidInput: The folder holds no finished audit, or the two are of different
             data.
     """
-    # Here and not above: the other commands do without pyarrow.
     from diffmask_service.audit.report import (  # noqa: PLC0415
         find_tagger,
         gather,
         open_audit,
     )
 
-    against = None if arguments.against is None else open_audit(arguments.against)
     return gather(
         open_audit(folder),
         tagger=find_tagger(),

@@ -208,6 +208,47 @@ def test_an_error_stops_an_audit_that_may_go_on_with_it(
     assert "an earlier run kept rows" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ((), "differs in the input"),
+        (("--label-column", "gold"), "differs in the input, the columns"),
+    ],
+)
+def test_other_data_to_stand_beside_are_refused_before_the_first_text(
+    flags: tuple[str, ...],
+    problem: str,
+    source: Path,
+    tiny_directory: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [["text", "gold"], *([text, "1"] for text in TEXTS[1:])]
+    other = write_csv(tmp_path / "other.csv", rows)
+    place = ("--bundle", tiny_directory)
+    assert audit(other, tmp_path / "before", *place) == 0
+    beside = ("--against", tmp_path / "before", *flags)
+    assert audit(source, tmp_path / "audit", *place, *beside) == 2
+    assert problem in capsys.readouterr().err
+    assert not (tmp_path / "audit").exists()
+
+
+def test_an_unfinished_audit_to_stand_beside_is_refused_before_the_first_text(
+    source: Path,
+    tiny_directory: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = ("--bundle", tiny_directory)
+    assert audit(source, tmp_path / "before", *place) == 0
+    (tmp_path / "before" / "parts" / "part-00001.parquet").unlink()
+    for folder in (tmp_path / "before", tmp_path / "nothing"):
+        beside = ("--against", folder)
+        assert audit(source, tmp_path / "audit", *place, *beside) == 2
+        assert f"{folder}: holds no finished audit" in capsys.readouterr().err
+    assert not (tmp_path / "audit").exists()
+
+
 def test_a_bundle_that_changed_is_refused(
     source: Path,
     tiny_directory: Path,

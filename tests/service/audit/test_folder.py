@@ -102,7 +102,9 @@ def test_a_full_disk_keeps_what_was_written(path: Path, content: bytes) -> None:
         assert [part.num_rows for part in folder.parts] == [2, 2, 2]
 
 
-def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_place_that_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InvalidInput, match="cannot be written"):
-        Folder(tmp_path / "file", IDENTITY)
+    with pytest.raises(InvalidInput, match="cannot be made a folder") as refused:
+        Folder(tmp_path / name, IDENTITY)
+    assert "journal" not in str(refused.value)

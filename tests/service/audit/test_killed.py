@@ -48,3 +48,8 @@ def test_a_killed_audit_goes_on_to_the_same_bytes(
     # Once more finds all of it done.
     assert main(command) == 0
     assert contents(killed) == contents(whole)
+
+    assert _run("report.html", command) == -signal.SIGKILL
+    assert len(contents(killed)) == len(contents(whole)) + 1
+    assert main(command) == 0
+    assert contents(killed) == contents(whole)

@@ -160,6 +160,9 @@ def test_a_number_that_is_none_is_no_label(tmp_path: Path) -> None:
         ("input.csv", "text\ngood\n".encode("utf-16"), "is UTF-16"),
         ("input.csv", b'text\ngood\n"bad\n', "line 3: cannot be read as CSV"),
         ("input.csv", b"text\n", "holds no rows"),
+        ("input.csv", b"", "is empty"),
+        ("input.parquet", b"", "is empty"),
+        ("input.arrow", b"", "is empty"),
         ("input.parquet", b"text", "input.parquet: cannot be read"),
         ("input.arrow", b"text", "input.arrow: cannot be read"),
         ("input.txt", b"good\n", "of no known kind"),
@@ -172,6 +175,13 @@ def test_a_file_that_cannot_be_read_is_refused(
     path.write_bytes(content)
     with pytest.raises(InvalidInput, match=message):
         open_source(path, Columns())
+
+
+def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "input.parquet"
+    pq.write_table(TABLE.slice(0, 0), path)
+    with pytest.raises(InvalidInput, match="holds no rows"):
+        open_source(path, COLUMNS)
 
 
 def test_too_many_slices_are_refused_before_the_audit(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ again about texts that `sampling` chose, which `shortcuts` keeps; `comparing` re
 second audit.
 """
 
+from diffmask_service.audit.report.comparing import check_comparable
 from diffmask_service.audit.report.drawing import render_report
 from diffmask_service.audit.report.findings import Findings, gather
 from diffmask_service.audit.report.reading import Audit, open_audit
@@ -24,6 +25,7 @@ __all__ = [
     "Findings",
     "Removing",
     "ServerRemoving",
+    "check_comparable",
     "find_shortcuts",
     "find_tagger",
     "gather",

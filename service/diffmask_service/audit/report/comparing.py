@@ -5,8 +5,10 @@ compared over the tokens where both models cut a text alike, else over its words
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +87,7 @@ def compare(ours: Audit, theirs: Audit) -> Comparison:
     Raises:
         InvalidInput: They are of different data or tasks.
     """
-    _check(ours, theirs)
+    check_comparable(theirs, ours.path, ours.summary)
     collectors = GroupCollector(ours), GroupCollector(theirs)
     agreement, correlation = 0, Mean()
     changes: dict[tuple[str, str], int] = {}
@@ -130,6 +132,30 @@ def compare(ours: Audit, theirs: Audit) -> Comparison:
         states=(ours.states, theirs.states),
         examples=tuple(each for _, _, each in sorted(examples, reverse=True)),
     )
+
+
+def check_comparable(theirs: Audit, path: Path, summary: Mapping[str, Any]) -> None:
+    """Refuse an audit that cannot stand beside another one, made or still to be made.
+
+    Args:
+        theirs: The audit.
+        path: Folder of the other one.
+        summary: What the other's summary holds, or will hold as far as is known: the
+            digest of its input, its columns and its task.
+
+    Raises:
+        InvalidInput: They are of different data or tasks.
+    """
+    differing = [
+        what
+        for key, what in _MUST_MATCH.items()
+        if summary.get(key) != theirs.summary.get(key)
+    ]
+    if differing:
+        raise InvalidInput(
+            f"{theirs.path}: cannot stand beside {path}, as it differs in"
+            f" {', '.join(differing)}; compare audits of the same file and columns"
+        )
 
 
 def name_of(audit: Audit) -> str:
@@ -199,16 +225,3 @@ def _pairs(ours: Audit, theirs: Audit) -> Iterator[tuple[Explained, Explained]]:
             return
         if waiting.row == text.row:
             yield text, waiting
-
-
-def _check(ours: Audit, theirs: Audit) -> None:
-    differing = [
-        what
-        for key, what in _MUST_MATCH.items()
-        if ours.summary.get(key) != theirs.summary.get(key)
-    ]
-    if differing:
-        raise InvalidInput(
-            f"{theirs.path}: cannot stand beside {ours.path}, as it differs in"
-            f" {', '.join(differing)}; compare audits of the same file and columns"
-        )

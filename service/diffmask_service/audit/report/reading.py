@@ -153,6 +153,8 @@ def open_audit(path: Path) -> Audit:
         summary = json.loads((path / "summary.json").read_bytes())
         journal = (path / "journal.jsonl").read_bytes().splitlines()
         parts = tuple(path / "parts" / str(json.loads(x)["name"]) for x in journal)
+        for part in parts:
+            part.stat()
         metadata = pq.read_schema(parts[0]).metadata
         labels = tuple(json.loads(metadata[b"diffmask.labels"]))
     except FileNotFoundError as error:

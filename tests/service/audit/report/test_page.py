@@ -19,6 +19,7 @@ from diffmask_service.audit.report import (
     open_audit,
     render_report,
 )
+from diffmask_service.audit.report.estimates import Estimate
 from diffmask_service.cli import main
 from tests.service.render.test_page import HOSTILE, read
 from tests.support.audits import random_texts, read_parts, write_csv
@@ -92,6 +93,28 @@ def test_tables_sort_and_search_in_a_browser(finished: Audit, browser: Browser) 
     )
     assert page.value(cells) == [before[0]]
     assert page.complaints == []
+
+
+def test_the_table_of_shortcuts_fits_a_narrow_window(
+    finished: Audit, tmp_path: Path, browser: Browser
+) -> None:
+    findings = gather(finished)
+    assert findings.shortcuts is not None
+    word = findings.shortcuts.words[0]
+    long = replace(word.deciding, name="performances", label="disappointed")
+    flips = Estimate(value=0.95, low=0.751, high=1.0, num=20)
+    suspect = replace(
+        word, deciding=long, removal_flips=flips, insertion_flips=flips, sufficiency=1.0
+    )
+    shortcuts = replace(findings.shortcuts, words=(suspect,))
+    path = tmp_path / "report.html"
+    path.write_text(render_report(replace(findings, shortcuts=shortcuts)))
+    page = browser.page()
+    page.look(width=780, height=900)
+    page.open(path.as_uri())
+    assert page.text("#shortcuts tbody td") == "disappointed\nsuspect"
+    table = "document.querySelector('#shortcuts .scroll')"
+    assert page.value(f"{table}.scrollWidth - {table}.clientWidth") == 0
 
 
 def test_every_section_says_what_the_findings_say(finished: Audit) -> None:

@@ -17,6 +17,7 @@ from diffmask_service.audit.report.findings import Findings
 from diffmask_service.audit.report.groups import DIVERGENCE_ENDS, Group
 from diffmask_service.audit.report.profiles import Profile
 from diffmask_service.render.markup import Html, element
+from diffmask_service.render.page_map import breakable
 from diffmask_service.render.report import printable
 
 # Groups of one kind that are shown; a column may have a thousand.
@@ -93,7 +94,7 @@ def kept(findings: Findings) -> Iterator[Html]:
         "details",
         element("summary", "The numbers with their intervals"),
         table(
-            ["texts of", "group", "texts", *map(printable, states)],
+            ["texts of", "group", "texts", *(breakable(printable(x)) for x in states)],
             [
                 [
                     printable(each.name),
@@ -104,6 +105,7 @@ def kept(findings: Findings) -> Iterator[Html]:
                 for kind, each in _all_groups(findings)
             ],
             caption="Kept share by state, with 95 % intervals",
+            cls="dense",
         ),
     )
 

@@ -24,7 +24,8 @@ def table(
         headings: Of its columns.
         rows: Cells, made by the functions below or plain text.
         caption: What it shows.
-        cls: A further class: `sortable` or `searchable`, for the page's script.
+        cls: Further classes: `sortable` and `searchable`, for the page's script;
+            `dense`, for more columns than stand side by side with their intervals.
     """
     head = element(
         "tr",
@@ -81,8 +82,11 @@ def figure(
         estimate.value,
         *drawn,
         f"{estimate.value:{form}} ",
+        # Where a column is narrow, it wraps in front of "to".
         element(
-            "span", f"{estimate.low:{form}} to {estimate.high:{form}}", cls="range"
+            "span",
+            f"{estimate.low:{form}} to\N{NO-BREAK SPACE}{estimate.high:{form}}",
+            cls="range",
         ),
     )
 

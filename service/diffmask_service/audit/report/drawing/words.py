@@ -97,8 +97,7 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
     rows = [
         [
             printable(each.deciding.name),
-            printable(each.deciding.label),
-            "suspect" if _is_suspect(each) else "",
+            _label(each),
             count(each.deciding.num_texts),
             figure(each.removal_flips, form=".0%", bar=True),
             figure(each.insertion_flips, form=".0%", bar=True),
@@ -113,7 +112,6 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
         [
             "word",
             "label",
-            "marked",
             "texts",
             "removal flips",
             "insertion flips",
@@ -125,8 +123,13 @@ def shortcuts(findings: Findings) -> Iterator[Html]:
         rows,
         caption="Suspected shortcuts, strongest first: by the lower end of the"
         " interval of insertion's rise, times sufficiency",
-        cls="sortable",
+        cls="sortable dense",
     )
+
+
+def _label(word: Shortcut) -> Html:
+    mark = [" ", element("span", "suspect", cls="suspect")] if _is_suspect(word) else []
+    return element("td", printable(word.deciding.label), *mark)
 
 
 def _is_suspect(word: Shortcut) -> bool:
