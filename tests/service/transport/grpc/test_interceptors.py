@@ -46,7 +46,7 @@ async def calling(
     answer: Answer, telemetry: Telemetry | None = None
 ) -> AsyncIterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]:
     """A raw method of a server whose handler is the test's."""
-    interceptor = CallInterceptor({SERVICE}, telemetry=telemetry or Telemetry())
+    interceptor = CallInterceptor({PATH}, telemetry=telemetry or Telemetry())
     server = grpc.aio.server(interceptors=[interceptor])
     explain_pb2_grpc.add_ExplainerServicer_to_server(Scripted(answer), server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
