@@ -93,6 +93,15 @@ async def test_an_error_keeps_its_words_and_gets_its_status(
     assert (seen.code().name, seen.details()) == (code, str(error))
 
 
+@pytest.mark.parametrize("letter", ["x", "\N{SNOWMAN}"])
+async def test_a_long_message_is_cut_and_keeps_its_status(letter: str) -> None:
+    # gRPC sends it as a header, which has a limit at every client.
+    seen = await failure(failing(NotFound(f"{letter * 20_000}end")))
+    assert seen.code() is grpc.StatusCode.NOT_FOUND
+    assert str(seen.details()).startswith(letter * 500)
+    assert str(seen.details()).endswith(f"{letter} ...")
+
+
 @pytest.mark.parametrize(
     "error",
     [
