@@ -213,7 +213,9 @@ def _refusing_malformed(handler: "Handler") -> "Handler":
     return replace_work(handler, refusing)
 
 
-def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
+def replace_work(
+    handler: "Handler | None", work: _Work, *, parses: bool = True
+) -> "Handler":
     """Return a handler of the same kind that does something else.
 
     Its requests that do not parse become a `MalformedMessage`.
@@ -221,6 +223,7 @@ def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
     Args:
         handler: The method's own; None when there is no such method.
         work: Takes what the handler takes; sends a stream of responses by itself.
+        parses: Whether it takes messages; otherwise their bytes.
     """
     if handler is None:
         return grpc.unary_unary_rpc_method_handler(work)
@@ -230,7 +233,9 @@ def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
     # gRPC itself would answer a request that does not parse with INTERNAL.
     return make(  # type: ignore[no-any-return]
         work,
-        request_deserializer=_tolerant(handler.request_deserializer),
+        request_deserializer=(
+            _tolerant(handler.request_deserializer) if parses else None
+        ),
         response_serializer=handler.response_serializer,
     )
 

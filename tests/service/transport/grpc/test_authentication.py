@@ -126,6 +126,13 @@ async def test_no_method_answers_a_stranger(
 
 
 @pytest.mark.parametrize("path", [*EXPLAINER, *SHARED])
+async def test_a_stranger_is_refused_before_its_message_is_read(
+    guarded: grpc.Channel, path: str
+) -> None:
+    assert await status(guarded, path, None, raw=b"no message \xff") == NOBODY
+
+
+@pytest.mark.parametrize("path", [*EXPLAINER, *SHARED])
 async def test_an_inference_token_opens_everything_but_control(
     guarded: grpc.Channel, path: str
 ) -> None:
