@@ -333,8 +333,9 @@ async def _stop(parts: _Parts, *, drain_seconds: float) -> None:
     _LOG.info("stopping")
     loop = asyncio.get_running_loop()
     began = loop.time()
-    # Balancers that watch health send their calls elsewhere before any is refused.
-    parts.health.set_ready(False)
+    # Balancers that watch health send their calls elsewhere before any is refused. A
+    # model that recovers, or is loaded, meanwhile brings none of them back.
+    parts.health.begin_stop()
     await asyncio.sleep(min(_LAME_DUCK_SECONDS, drain_seconds))
     # Streams take in nothing more and end once they have answered.
     parts.stopping.set()

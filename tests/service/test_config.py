@@ -34,10 +34,39 @@ def test_every_setting_has_a_flag() -> None:
     parsed = parser.parse_args(["--bundle", "b", "--queue-tokens", "9"])
     assert vars(parsed) == {"bundle": "b", "queue_tokens": "9"}
     shown = " ".join(parser.format_help().split())
-    assert "choose. [8081]" in shown
+    assert "choose. [8081; 0 to 65535]" in shown
     assert "differently. [empty]" in shown
     assert "there is no default. [none]" in shown
     assert "service. [false]" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("queue_tokens", "TOKENS"),
+        ("drain_seconds", "SECONDS"),
+        ("max_text_bytes", "BYTES"),
+        ("grpc_port", "PORT"),
+        ("tls_key", "PATH"),
+        ("device", "{auto,cpu,cuda}"),
+        ("precision", "{fp32,fp16,int8,w8}"),
+        ("console", "true|false"),
+    ],
+)
+def test_the_help_of_a_flag_names_its_unit(name: str, unit: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    (flag,) = (action for action in parser._actions if action.dest == name)
+    assert flag.metavar == unit
+
+
+@pytest.mark.parametrize("text", [".", "./"])
+def test_the_present_folder_can_be_served(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_config({"bundle": text}, {}).bundle == tmp_path
+    assert read_config({"repository": text}, {}).repository == tmp_path
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -157,7 +157,7 @@ class ServerAnswers:
                 if isinstance(reply, RequestError):
                     yield reply
                 elif isinstance(reply, Reply):
-                    _check_identity(reply.model, identity)
+                    check_identity(reply.model, identity)
                     yield reply.explanations[0]
                 elif isinstance(reply, ServerError) and reply.code == "INTERNAL":
                     yield InferenceError("the server failed on this text")
@@ -165,7 +165,16 @@ class ServerAnswers:
                     raise reply
 
 
-def _check_identity(found: ModelIdentity, expected: ModelIdentity) -> None:
+def check_identity(found: ModelIdentity, expected: ModelIdentity) -> None:
+    """Refuse the answer of a model that is not the one of the audit.
+
+    Args:
+        found: Which model answered.
+        expected: Which the server described at the start.
+
+    Raises:
+        InvalidInput: They differ, were it by their digest alone.
+    """
     if found != expected:
         raise InvalidInput(
             f"the server now answers with {found.id} {found.version}"

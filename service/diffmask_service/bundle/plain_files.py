@@ -63,18 +63,31 @@ class PlainFolder:
         os.close(self._descriptor)
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all that lies in the folder, sorted."""
-        # A path's own listing would look the folder up again by its name.
-        return tuple(sorted(os.listdir(self._descriptor)))  # noqa: PTH208
+        """Return the names of all that lies in the folder, sorted.
+
+        Raises:
+            BundleError: It was removed after it was opened, or cannot be read.
+        """
+        try:
+            # A path's own listing would look the folder up again by its name.
+            return tuple(sorted(os.listdir(self._descriptor)))  # noqa: PTH208
+        except OSError as error:
+            raise _unreadable("the folder", error) from error
 
     def facts(self) -> Facts:
-        """Return what changes whenever something in the folder does."""
+        """Return what changes whenever something in the folder does.
+
+        Raises:
+            BundleError: As for `names`, or a file in it cannot be looked at.
+        """
         found = []
         for name in self.names():
             try:
                 each = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                raise _unreadable(name, error) from error
             found.append((name, each.st_size, each.st_mtime_ns, each.st_ino))
         return tuple(found)
 
@@ -121,15 +134,19 @@ class PlainFolder:
                 raise BundleError(
                     f"{name}: is a link; a bundle holds plain files only"
                 ) from error
-            raise BundleError(
-                f"{name}: cannot be read ({error.strerror}); export the bundle again"
-            ) from error
+            raise _unreadable(name, error) from error
         if len(content) != size:
             raise BundleError(
                 f"{name}: changed while it was read; put a bundle in its place by"
                 " renaming it"
             )
         return content
+
+
+def _unreadable(name: str, error: OSError) -> BundleError:
+    return BundleError(
+        f"{name}: cannot be read ({error.strerror}); export the bundle again"
+    )
 
 
 def _check_plain(facts: os.stat_result, name: str, *, max_bytes: int) -> int:

@@ -45,6 +45,10 @@ class TextHistograms:
             len(self.bin_edges) + 1
         }:
             raise ValueError(f"needs {len(self.bin_edges) + 1} bins in every state")
+        # A text has one of each figure in every state. Drift divides by their number.
+        for of_label in zip(self.kept_share, self.mean_gate, strict=True):
+            if len({sum(bins) for rows in of_label for bins in rows}) > 1:
+                raise ValueError("kept_share and mean_gate differ in their texts")
 
     def check(self, *, num_labels: int, num_states: int) -> None:
         """Check the axes against the manifest's.

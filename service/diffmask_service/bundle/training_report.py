@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+# Up to what every reader of JSON holds exactly.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Serve one --bundle, or a --repository of several, over gRPC until SIGTERM or"
         " SIGINT, then finish what was begun. Every flag is also a variable:"
         " --queue-tokens is DIFFMASK_QUEUE_TOKENS; a flag beats a variable. Defaults"
-        " stand in brackets."
+        " stand in brackets, and after them the least and the most that is taken."
     )
     parser.add_argument(
         "directory",

@@ -1,5 +1,6 @@
 """What both clients' channels share: options, and the meaning of a failure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from diffmask_service.errors import (
 )
 
 _PUSHBACK = "grpc-retry-pushback-ms"
-_LOOPBACK = ("127.", "localhost:", "[::1]:", "ipv4:127.", "ipv6:[::1]:", "unix:")
+# To the end: a name may begin like an address, and an address be one of several.
+_LOOPBACK = re.compile(
+    r"((ipv4:)?127(\.\d{1,3}){3}|localhost|(ipv6:)?\[::1\])(:\d+)?|unix:.+"
+)
 
 
 def channel_options(*, retries: bool) -> Sequence[tuple[str, Any]]:
@@ -59,7 +63,7 @@ def bearer(
     """
     if token is None:
         return ()
-    if not (is_secure or insecure or target.startswith(_LOOPBACK)):
+    if not (is_secure or insecure or _LOOPBACK.fullmatch(target)):
         raise InvalidInput(
             f"the token would travel to {target} in plain text; give credentials, or"
             " allow it with insecure=True in a network that you trust"

@@ -19,6 +19,8 @@ _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give a parser one flag for each setting; values stay text for `read_config`.
 
+    The help of a flag names its unit, its default and what is taken.
+
     Args:
         parser: Where the flags go; an absent flag leaves no attribute.
     """
@@ -30,8 +32,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--" + setting.name.replace("_", "-"),
             default=argparse.SUPPRESS,
-            metavar="VALUE",
-            help=f"{meaning} [{shown_default(setting)}]".replace("%", "%%"),
+            metavar=_unit(setting),
+            help=f"{meaning} [{_shown_values(setting)}]".replace("%", "%%"),
             **more,
         )
 
@@ -43,6 +45,22 @@ def shown_default(setting: Field[Any]) -> str:
     if setting.default == Path():
         return "none"
     return str(setting.default) or "empty"
+
+
+def _unit(setting: Field[Any]) -> str:
+    # A name ends in its unit, or in the noun that is counted.
+    choices = setting.metadata["choices"]
+    if choices:
+        return "{" + ",".join(filter(None, choices)) + "}"
+    if isinstance(setting.default, bool):
+        return "true|false"
+    return "PATH" if setting.type is Path else setting.name.split("_")[-1].upper()
+
+
+def _shown_values(setting: Field[Any]) -> str:
+    low, high = setting.metadata["at_least"], setting.metadata["at_most"]
+    bounds = "" if low is None else f"; {low} to {high}"
+    return shown_default(setting) + bounds
 
 
 def read_config(
@@ -119,6 +137,9 @@ def _parse(setting: Field[Any], text: str) -> Any:
     except ValueError:
         noun = "a whole number" if kind is int else "a number"
         raise ValueError(f"{text!r} is not {noun}") from None
+    if text and value == Path():
+        # The present folder is spelled like no path at all.
+        return Path.cwd()
     if choices and value not in choices:
         names = ", ".join(choice for choice in choices if choice)
         raise ValueError(f"{text!r} is not one of {names}")

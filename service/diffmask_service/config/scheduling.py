@@ -32,9 +32,9 @@ class SchedulingConfig:
         at_most=86_400.0,
     )
     inline_tokens: int = setting(
-        "A request of at most so many tokens, as its bytes tell, is tokenized and"
-        " decoded on the event loop. More saves changes of threads, and makes other"
-        " calls wait for the text work.",
+        "A request of at most so many tokens, and of at most four times as many bytes,"
+        " is tokenized and decoded on the event loop. More saves changes of threads,"
+        " and makes other calls wait for the text work.",
         default=512,
         at_least=0,
         at_most=65_536,

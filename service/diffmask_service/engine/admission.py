@@ -100,13 +100,15 @@ class Admission:
         try:
             selection = self._check(inputs, options)
             self._door.admit(turn, num_texts=len(inputs))
-            num_tokens = self._most_tokens(inputs)
+            sizes = [most_tokens(each) for each in inputs]
+            # None that is answered has more than the model takes.
+            num_tokens = sum(min(self._model.max_tokens, each) for each in sizes)
             permit = self._take(_num_runs(selection) * num_tokens)
             try:
                 yield Admitted(
                     selection=selection,
                     permit=permit,
-                    is_small=num_tokens <= self._limits.inline_tokens,
+                    is_small=self._limits.is_small(num_tokens, num_bytes=sum(sizes)),
                 )
             finally:
                 permit.release()
@@ -129,10 +131,6 @@ class Admission:
         if options.explain_when is not None:
             check_condition(options.explain_when, task=model.task, labels=model.labels)
         return selection
-
-    def _most_tokens(self, inputs: Sequence[ModelInput]) -> int:
-        # None that is answered has more than the model takes.
-        return sum(min(self._model.max_tokens, most_tokens(each)) for each in inputs)
 
     def _take(self, num_tokens: int) -> Permit:
         try:

@@ -64,6 +64,7 @@ class Batcher:
         self._numbers = itertools.count()
         self._pace = Pace()
         self._num_failures = 0
+        self._is_closed = False
         self._workers = Workers(
             run,
             num_workers=num_workers,
@@ -100,6 +101,9 @@ class Batcher:
             InferenceError: The graph failed on one of them.
             NotReadyError: The batcher was closed.
         """
+        if self._is_closed:
+            # No thread is left that would run it.
+            raise _stopped()
         loop = asyncio.get_running_loop()
         submission = Submission(
             deadline=deadline, enqueued=self._clock(), future=loop.create_future()
@@ -158,10 +162,9 @@ class Batcher:
 
     def close(self) -> None:
         """Fail what still waits, let the running end, and free the threads."""
+        self._is_closed = True
         for entry in self._workers.withdraw_all():
-            entry.submission.fail(
-                NotReadyError("the server stopped before this text was run")
-            )
+            entry.submission.fail(_stopped())
         self._workers.close()
 
     def _deliver(self, run: EndedRun) -> None:
@@ -196,3 +199,7 @@ class Batcher:
         self._num_failures = 0
         num_tokens = sum(entry.shape.num_tokens for entry in group)
         self._pace.note(num_tokens=num_tokens, seconds=seconds)
+
+
+def _stopped() -> NotReadyError:
+    return NotReadyError("the server stopped before this text was run")

@@ -10,6 +10,8 @@ import numpy as np
 from diffmask_service.core.values import ModelInput, TextInput, TokenInput
 from diffmask_service.errors import InvalidInput, UnsupportedTask
 
+# Of ordinary prose.
+_INLINE_BYTES_PER_TOKEN = 4
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -28,8 +30,8 @@ class EngineLimits:
         default_deadline_seconds: Time that a request without a deadline gets, > 0.
         max_deadline_seconds: Most time that any request gets, however late its
             deadline, > 0.
-        inline_tokens: A request of at most so many tokens, as its bytes tell, is
-            tokenized and decoded on the event loop, >= 0.
+        inline_tokens: A request of at most so many tokens, and of at most four times as
+            many bytes, is tokenized and decoded on the event loop, >= 0.
         late_factor: A request is refused at the door when what waits in front of it is
             expected to take more than this share of the time that it has left, >= 0;
             0 refuses none.
@@ -61,6 +63,16 @@ class EngineLimits:
     workers: int = 1
     worker_niceness: int = 0
     max_batch_tokens: int = 16_384
+
+    def is_small(self, num_tokens: int, *, num_bytes: int) -> bool:
+        """Return whether the text work of a request is short enough for the event loop.
+
+        Args:
+            num_tokens: Most tokens that are answered.
+            num_bytes: Of its texts: what is cut off is tokenized as well.
+        """
+        inline = self.inline_tokens
+        return num_tokens <= inline and num_bytes <= _INLINE_BYTES_PER_TOKEN * inline
 
     def bound_retry(self, seconds: float) -> float:
         """Return a wait to advise to a refused request, within the bounds, seconds."""

@@ -20,6 +20,7 @@ from diffmask_service.errors import (
     DiffMaskError,
     FolderError,
     NotFound,
+    NotReadyError,
     StartError,
     shown_name,
 )
@@ -68,6 +69,8 @@ class Repository:
         self._on_change = on_change
         self._unloaded: set[str] = set()
         self._leaving: dict[Engine, asyncio.Task[None]] = {}
+        # The loop itself would forget them.
+        self._loading: set[asyncio.Task[None]] = set()
         # One change at a time; requests never wait for it.
         self._changing = asyncio.Lock()
         self._is_stopping = False
@@ -160,6 +163,9 @@ class Repository:
     async def load(self, name: str) -> None:
         """Load a model that was unloaded, or look for changes of one that was not.
 
+        What was begun goes on when the caller leaves: the thread that opens an engine
+        cannot be stopped, and nobody else would take what it opens.
+
         Args:
             name: Of the model.
 
@@ -167,20 +173,12 @@ class Repository:
             NotFound: There is no such model.
             BundleError: Its highest version cannot be used; what answered before still
                 does.
+            NotReadyError: The server began to stop meanwhile.
         """
-        async with self._changing:
-            if self._source is None and not self._shelf.versions(name):
-                raise _unknown(name)
-            versions = tuple(each for each in await self._scan() if each.name == name)
-            if not versions:
-                raise _unknown(name)
-            self._unloaded.discard(name)
-            for candidate in versions:
-                self._expect(candidate)
-            await self._settle(versions, retry=True)
-            highest = self._shelf.get(name, versions[0].version)
-        if highest is not None and highest.error is not None:
-            raise highest.error
+        loading = asyncio.create_task(self._load(name))
+        self._loading.add(loading)
+        loading.add_done_callback(self._loading.discard)
+        await asyncio.shield(loading)
 
     async def unload(self, name: str) -> None:
         """Take a model out of service until it is loaded again.
@@ -230,6 +228,21 @@ class Repository:
             engine.close()
         # A bundle that is just being loaded is not waited for.
         self._loader.shutdown(wait=False, cancel_futures=True)
+
+    async def _load(self, name: str) -> None:
+        async with self._changing:
+            if self._source is None and not self._shelf.versions(name):
+                raise _unknown(name)
+            versions = tuple(each for each in await self._scan() if each.name == name)
+            if not versions:
+                raise _unknown(name)
+            self._unloaded.discard(name)
+            for candidate in versions:
+                self._expect(candidate)
+            await self._settle(versions, retry=True)
+            highest = self._shelf.get(name, versions[0].version)
+        if highest is not None and highest.error is not None:
+            raise highest.error
 
     async def _scan(self) -> tuple[Candidate, ...]:
         if self._source is None:
@@ -329,7 +342,7 @@ class Repository:
             ) from error
         if self._is_stopping:
             engine.close()
-            raise BundleError("the server stops")
+            raise NotReadyError("the server is stopping; load the model at another")
         return engine
 
     def _take_over(self, slot: Slot, engine: Engine) -> None:

@@ -74,8 +74,9 @@ class Families:
     def __init__(self, registry: SeriesRegistry) -> None:
         self._registry = registry
         self._families: dict[str, Any] = {}
-        # Two engines serve the same version while one takes over from the other.
-        self.users: Tally[tuple[str, str]] = Tally()
+        # Two engines serve the same version while one takes over from the other, and
+        # share most of their series.
+        self._users: Tally[tuple[str, tuple[str, ...]]] = Tally()
         self.reads: defaultdict[tuple[str, str, str], list[_Read]] = defaultdict(list)
 
     def get(
@@ -103,13 +104,22 @@ class Families:
         self._registry.gatherers.remove(gather)
         gather()
 
-    def forget(self, labels: tuple[str, str]) -> None:
-        """Remove every series of a model's version."""
-        for key in [key for key in self.reads if key[1:] == labels]:
-            del self.reads[key]
-        for family in self._families.values():
-            if family._labelnames[:2] == _MODEL_LABELS:
-                family.remove_by_labels(dict(zip(_MODEL_LABELS, labels, strict=True)))
+    def take(self, name: str, values: tuple[str, ...]) -> Any:
+        """Return one series of a family, to be dropped when it is of no more use.
+
+        Args:
+            name: Of the family, which was made before.
+            values: Of all its labels.
+        """
+        self._users[name, values] += 1
+        return self._families[name].labels(*values)
+
+    def drop(self, name: str, values: tuple[str, ...]) -> None:
+        """Remove a series, unless somebody else has taken it as well."""
+        self._users[name, values] -= 1
+        if not self._users[name, values]:
+            del self._users[name, values]
+            self._families[name].remove(*values)
 
 
 class ModelSeries:
@@ -123,7 +133,7 @@ class ModelSeries:
     def __init__(self, families: Families, identity: ModelIdentity) -> None:
         self._families = families
         self._labels = (identity.id, identity.version)
-        families.users[self._labels] += 1
+        self._made: list[tuple[str, tuple[str, ...]]] = []
         self._ledgers: list[Ledger[Any]] = []
         self._shown: list[tuple[str, _Read]] = []
 
@@ -185,8 +195,10 @@ class ModelSeries:
             **options: Of its family.
         """
         labels = (*_MODEL_LABELS, *(label for label, _ in values))
-        family = self._families.get(kind, name, meaning, labels, **options)
-        return family.labels(*self._labels, *(value for _, value in values))
+        self._families.get(kind, name, meaning, labels, **options)
+        self._made.append((name, (*self._labels, *(value for _, value in values))))
+        series: _Family = self._families.take(*self._made[-1])
+        return series
 
     def counter(self, name: str, meaning: str) -> Counter:
         """Return a counter without further labels."""
@@ -209,13 +221,15 @@ class ModelSeries:
         return self.make(Histogram, name, meaning, buckets=buckets)
 
     def remove(self) -> None:
-        """Remove the series, unless another engine serves the same version."""
+        """Remove the series, but those that another engine of the version has too."""
         while self._ledgers:
             self._families.gather_last(self._ledgers.pop().settle)
+        while self._made:
+            self._families.drop(*self._made.pop())
+        # Only now: until then a scrape may ask for the values.
         while self._shown:
             name, read = self._shown.pop()
-            self._families.reads[name, *self._labels].remove(read)
-        users = self._families.users
-        users[self._labels] -= 1
-        if users[self._labels] == 0:
-            self._families.forget(self._labels)
+            reads = self._families.reads[name, *self._labels]
+            reads.remove(read)
+            if not reads:
+                del self._families.reads[name, *self._labels]

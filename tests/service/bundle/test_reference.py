@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from diffmask_service.bundle import MAX_HISTOGRAM_LABELS, count_texts
 
@@ -21,3 +24,11 @@ def test_many_labels_are_counted_together() -> None:
     histograms = count_texts(FIGURES, [0, 8], num_labels=MAX_HISTOGRAM_LABELS + 1)
     assert len(histograms.kept_share) == 1
     assert histograms.kept_share[0][0][0] == 2
+
+
+def test_every_state_counts_the_same_texts() -> None:
+    histograms = count_texts(FIGURES, [1, 1], num_labels=2)
+    first, second = histograms.mean_gate[1]
+    fewer = ((0,) * len(first), second)
+    with pytest.raises(ValueError, match="differ in their texts"):
+        replace(histograms, mean_gate=(histograms.mean_gate[0], fewer))

@@ -1,15 +1,18 @@
 """Models loaded and unloaded on a word, and what waits for that."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
+from diffmask_service.bundle import Bundle
 from diffmask_service.engine import Engine
-from diffmask_service.errors import BundleError, DigestMismatch, NotFound
+from diffmask_service.errors import BundleError, DigestMismatch, NotFound, NotReadyError
 from diffmask_service.repository import Repository
 from tests.support.engine import explain_one
 from tests.support.repository import (
+    Changes,
     Made,
     put_bad_version,
     put_version,
@@ -87,3 +90,38 @@ async def test_while_it_stops_nothing_is_taken_in(root: Path, make: Made) -> Non
     assert await repository.drain(60.0)
     await loading
     assert states(repository)["tiny/2"] == "UNAVAILABLE"
+
+
+async def test_a_load_that_a_stop_overtakes_is_no_fault_of_the_bundle(
+    root: Path, make: Made
+) -> None:
+    put_version(root, 1)
+    repository = make()
+    loading = asyncio.ensure_future(repository.load("tiny"))
+    await asyncio.sleep(0)
+    assert await repository.drain(60.0)
+    with pytest.raises(NotReadyError, match="is stopping"):
+        await loading
+
+
+async def test_a_load_goes_on_when_its_caller_leaves(root: Path, make: Made) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def open_engine(bundle: Bundle) -> Engine:
+        has_begun.set()
+        may_end.wait(10.0)
+        return Engine.open(bundle)
+
+    put_version(root, 1)
+    repository, changes = make(open_engine=open_engine), Changes()
+    caller = asyncio.ensure_future(repository.load("tiny"))
+    await asyncio.to_thread(has_begun.wait)
+    # As gRPC does when the caller's time is up.
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    may_end.set()
+    repository.subscribe(changes.hear)
+    async with asyncio.timeout(60.0):
+        await changes.until(lambda: ("tiny", "1", True) in changes.told)
+    assert states(repository) == {"tiny/1": "READY"}

@@ -118,6 +118,22 @@ def test_a_version_served_twice_keeps_its_series_until_both_are_closed() -> None
     assert value(telemetry, "diffmask_tokens_total") is None
 
 
+def test_a_version_that_was_replaced_leaves_nothing_of_its_own() -> None:
+    telemetry = Telemetry()
+    old = load(telemetry)
+    successor = ModelIdentity(id="tiny", version="3", digest="1" * 64, precision="fp32")
+    new = telemetry.for_model(successor, states=("a", "c"), threshold=0.5)
+    old.close()
+    info, gates = "diffmask_model_info", "diffmask_gate_tokens_total"
+    assert value(telemetry, info, digest="0" * 64, precision="fp32") is None
+    assert value(telemetry, info, digest="1" * 64, precision="fp32") == 1
+    shown = {s: value(telemetry, gates, kind="input", state=s) for s in "abc"}
+    assert shown == {"a": 0, "b": None, "c": 0}
+    new.close()
+    left = {s.name for f in telemetry.registry.collect() for s in f.samples}
+    assert left == {"diffmask_build_info"}
+
+
 def test_padding_is_a_share_of_all_that_was_computed() -> None:
     telemetry = Telemetry()
     model = load(telemetry)

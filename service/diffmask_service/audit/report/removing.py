@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from diffmask_service.audit.answering import check_identity
 from diffmask_service.audit.report.reading import Explained
 from diffmask_service.client import AsyncClient
 from diffmask_service.core.predictions import LabelPrediction, Prediction
@@ -89,7 +90,7 @@ class ServerRemoving:
 
     Args:
         client: Asks it.
-        identity: The model that the audit is of.
+        identity: The model that the audit is of; every reply must be its.
         name: What the server knows it by; empty for its only one.
     """
 
@@ -124,11 +125,15 @@ class ServerRemoving:
         return await self.predict(TextInput(text=pieces[0] or "", text_pair=pieces[1]))
 
     async def predict(self, text: TextInput) -> LabelPrediction | None:
-        """Predict a text as it is, cut where it is too long."""
+        """Predict a text as it is, cut where it is too long.
+
+        Raises:
+            InvalidInput: Another model answers by now.
+        """
         if not text.text.strip():
             return None
         try:
-            explanation = await self._client.explain_one(
+            reply = await self._client.explain(
                 text,
                 gates=(),
                 truncate=True,
@@ -141,7 +146,9 @@ class ServerRemoving:
             if error.code == "INTERNAL":
                 return None
             raise
-        return _label(explanation.prediction)
+        # A bundle may have been replaced by another of the same version.
+        check_identity(reply.model, self._identity)
+        return _label(reply.explanations[0].prediction)
 
 
 def input_of(text: Explained) -> TextInput | None:

@@ -39,7 +39,8 @@ class Authentication(grpc.aio.ServerInterceptor):
             del request
             await context.abort(code, message)
 
-        return replace_work(handler, refuse)
+        # What a stranger sends is not looked at.
+        return replace_work(handler, refuse, parses=False)
 
 
 def _authorization(metadata: Iterable[tuple[str, str | bytes]]) -> str:

@@ -33,6 +33,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset({"", READINESS, *names})
         self._is_ready = False
+        self._is_stopping = False
         self._is_ready_by_model: dict[str, bool] = {}
         self._is_closed = False
         self._changed = asyncio.Event()
@@ -43,9 +44,18 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         return self._is_ready
 
     def set_ready(self, is_ready: bool) -> None:  # noqa: FBT001 - a callback
-        """Tell everybody whether requests are answered."""
-        self._is_ready = is_ready
+        """Tell everybody whether requests are answered.
+
+        Args:
+            is_ready: Whether they are; once the server stops, it counts for nothing.
+        """
+        self._is_ready = is_ready and not self._is_stopping
         self._wake()
+
+    def begin_stop(self) -> None:
+        """Tell everybody, for good, that no requests are answered."""
+        self._is_stopping = True
+        self.set_ready(False)
 
     def set_model_ready(self, name: str, *, is_ready: bool) -> None:
         """Tell whether one model, or one version of it, answers.

@@ -63,25 +63,26 @@ class _Method:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the methods of some services, streams as well; others pass untouched.
+    """Wraps some methods, streams as well; others pass uncounted.
 
     A message that does not parse reaches the handler of a stream of requests as a
     `MalformedMessage`; elsewhere it is refused here.
 
     Args:
-        services: Full names of the services.
+        paths: Full names of the methods, `/package.Service/Method`. Nothing else that
+            a caller names gets into a metric or the log.
         telemetry: Where calls are counted.
         clock: Monotonic time, seconds.
     """
 
     def __init__(
         self,
-        services: Collection[str],
+        paths: Collection[str],
         *,
         telemetry: Telemetry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._services = frozenset(services)
+        self._paths = frozenset(paths)
         self._telemetry = telemetry
         self._clock = clock
         # Once for each method, not once a call. A refusal is a handler of its own, and
@@ -100,10 +101,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._wrap(str(handler_call_details.method), handler)
 
     def _wrap_anew(self, path: str, handler: "Handler") -> "Handler":
-        # A path that no handler answers to may have any form; such never come here.
-        _, service, name = path.split("/", 2)
-        if service not in self._services:
+        # Who is refused for want of a token may have named what no handler answers to.
+        if path not in self._paths:
             return _refusing_malformed(handler)
+        _, service, name = path.split("/")
         method = _Method(
             service=service,
             name=name,
@@ -212,7 +213,9 @@ def _refusing_malformed(handler: "Handler") -> "Handler":
     return replace_work(handler, refusing)
 
 
-def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
+def replace_work(
+    handler: "Handler | None", work: _Work, *, parses: bool = True
+) -> "Handler":
     """Return a handler of the same kind that does something else.
 
     Its requests that do not parse become a `MalformedMessage`.
@@ -220,6 +223,7 @@ def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
     Args:
         handler: The method's own; None when there is no such method.
         work: Takes what the handler takes; sends a stream of responses by itself.
+        parses: Whether it takes messages; otherwise their bytes.
     """
     if handler is None:
         return grpc.unary_unary_rpc_method_handler(work)
@@ -229,7 +233,9 @@ def replace_work(handler: "Handler | None", work: _Work) -> "Handler":
     # gRPC itself would answer a request that does not parse with INTERNAL.
     return make(  # type: ignore[no-any-return]
         work,
-        request_deserializer=_tolerant(handler.request_deserializer),
+        request_deserializer=(
+            _tolerant(handler.request_deserializer) if parses else None
+        ),
         response_serializer=handler.response_serializer,
     )
 

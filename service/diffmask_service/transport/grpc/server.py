@@ -30,6 +30,11 @@ SERVICE = explain_pb2.DESCRIPTOR.services_by_name["Explainer"]
 # Both answer out of the same engines.
 SERVICES = (SERVICE, inference_service.SERVICE)
 SERVICE_NAMES = frozenset(service.full_name for service in SERVICES)
+_PATHS = frozenset(
+    f"/{service.full_name}/{method.name}"
+    for service in SERVICES
+    for method in service.methods
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,7 @@ def build_server(
     server = grpc.aio.server(
         # A call that is refused is logged and counted as well.
         interceptors=[
-            CallInterceptor(SERVICE_NAMES, telemetry=telemetry),
+            CallInterceptor(_PATHS, telemetry=telemetry),
             Authentication(open_access(settings.security)),
         ],
         options=_options(settings),

@@ -66,6 +66,9 @@ STATUS_BY_ERROR: Mapping[type[DiffMaskError], grpc.StatusCode] = {
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # A server that stops is gone in a moment, and its replacement or a sibling is there.
 _RETRY_WHEN_NOT_READY_SECONDS = 0.5
+# A message travels as a header, at worst three times as long. From 8 KiB on clients
+# report RESOURCE_EXHAUSTED in its place, and some try that again.
+_MAX_MESSAGE_BYTES = 2048
 _LOG = logging.getLogger("diffmask_service.access")
 _Value = TypeVar("_Value")
 
@@ -139,7 +142,17 @@ def failure_of(error: Exception, *, request_id: str) -> Failure:
             message="the server failed on this request; its log tells more under"
             f" request id {request_id}",
         )
-    return Failure(code=code, message=str(error), retry_after_seconds=_retry(error))
+    return Failure(
+        code=code, message=_cut(str(error)), retry_after_seconds=_retry(error)
+    )
+
+
+def _cut(message: str) -> str:
+    # Those that list what there is may be long: a repository of hundreds of models.
+    raw = message.encode(errors="replace")
+    if len(raw) <= _MAX_MESSAGE_BYTES:
+        return message
+    return raw[:_MAX_MESSAGE_BYTES].decode(errors="ignore") + " ..."
 
 
 def _retry(error: Exception) -> float | None:

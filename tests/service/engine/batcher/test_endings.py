@@ -193,3 +193,16 @@ async def test_closing_fails_what_still_waits(
     with pytest.raises(NotReadyError, match="stopped before"):
         await waiting
     assert await running == 1.0
+
+
+async def test_what_comes_after_the_end_is_told_so_at_once(
+    batcher: Batcher, submit: Submit
+) -> None:
+    batcher.close()
+    # As a request whose texts were still being tokenized.
+    late = submit(1)
+    await turn()
+    await turn()
+    assert late.done()
+    with pytest.raises(NotReadyError, match="stopped before"):
+        await late

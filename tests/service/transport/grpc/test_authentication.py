@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,13 @@ async def test_no_method_answers_a_stranger(
 
 
 @pytest.mark.parametrize("path", [*EXPLAINER, *SHARED])
+async def test_a_stranger_is_refused_before_its_message_is_read(
+    guarded: grpc.Channel, path: str
+) -> None:
+    assert await status(guarded, path, None, raw=b"no message \xff") == NOBODY
+
+
+@pytest.mark.parametrize("path", [*EXPLAINER, *SHARED])
 async def test_an_inference_token_opens_everything_but_control(
     guarded: grpc.Channel, path: str
 ) -> None:
@@ -174,6 +182,25 @@ async def test_a_refusal_is_counted_with_its_status(
     )
     # The caller may hear of it a moment before the server has counted.
     await asyncio.to_thread(wait_until, lambda: count() == 1, "the refusal's count")
+
+
+async def test_a_stranger_makes_no_series_and_no_line_of_a_name_of_its_own(
+    guarded: grpc.Channel, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    made_up = ("/diffmask.v1.Explainer/Guess", "/diffmask.v1.Explainer/a/b", "/oneword")
+    for path in made_up:
+        assert await status(guarded, path, None) == NOBODY
+    # The last in line, so that those before it have been counted.
+    assert await status(guarded, EXPLAINER[0], INFERENCE) == "INVALID_ARGUMENT"
+    names = {
+        sample.labels.get("grpc_method")
+        for family in telemetry.registry.collect()
+        for sample in family.samples
+    }
+    assert not names & {"Guess", "a/b"}
+    lines = [record.getMessage() for record in caplog.records]
+    assert not [line for line in lines if "Guess" in line or "a/b" in line]
 
 
 async def test_control_is_closed_without_admin_tokens(

@@ -123,3 +123,16 @@ async def test_the_last_change_is_sent_before_the_end(health: HealthServicer) ->
     health.close()
     seen += [reply.status async for reply in watch]
     assert seen == [SERVING, NOT_SERVING]
+
+
+async def test_nothing_is_ready_any_more_once_the_server_stops(
+    stub: health_pb2_grpc.HealthStub, health: HealthServicer
+) -> None:
+    health.set_ready(True)
+    health.begin_stop()
+    # As when a model is loaded, or works again, while the server drains.
+    health.set_model_ready("many", is_ready=True)
+    health.set_ready(True)
+    for name in ("", "readiness", "tiny", "many"):
+        assert (await stub.Check(about(name))).status == NOT_SERVING
+    assert (await stub.Check(about("liveness"))).status == SERVING

@@ -46,7 +46,7 @@ async def calling(
     answer: Answer, telemetry: Telemetry | None = None
 ) -> AsyncIterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]:
     """A raw method of a server whose handler is the test's."""
-    interceptor = CallInterceptor({SERVICE}, telemetry=telemetry or Telemetry())
+    interceptor = CallInterceptor({PATH}, telemetry=telemetry or Telemetry())
     server = grpc.aio.server(interceptors=[interceptor])
     explain_pb2_grpc.add_ExplainerServicer_to_server(Scripted(answer), server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
@@ -91,6 +91,15 @@ async def test_an_error_keeps_its_words_and_gets_its_status(
 ) -> None:
     seen = await failure(failing(error))
     assert (seen.code().name, seen.details()) == (code, str(error))
+
+
+@pytest.mark.parametrize("letter", ["x", "\N{SNOWMAN}"])
+async def test_a_long_message_is_cut_and_keeps_its_status(letter: str) -> None:
+    # gRPC sends it as a header, which has a limit at every client.
+    seen = await failure(failing(NotFound(f"{letter * 20_000}end")))
+    assert seen.code() is grpc.StatusCode.NOT_FOUND
+    assert str(seen.details()).startswith(letter * 500)
+    assert str(seen.details()).endswith(f"{letter} ...")
 
 
 @pytest.mark.parametrize(
