@@ -72,6 +72,17 @@ def test_fit_masks_something_and_keeps_to_the_margin(
     assert last[0] > min(last)
 
 
+def test_looking_ahead_goes_back_to_what_was_initialised(config: FitConfig) -> None:
+    config = dataclasses.replace(
+        config, epochs=1, lookahead=2, baseline_learning_rate=0.0
+    )
+    fitted = fit(config, _silent())
+    classifier = load_classifier(config.checkpoint)
+    words = classifier.encoder.model.get_input_embeddings().weight
+    mask_id = classifier.tokenizer.mask_token_id
+    assert torch.allclose(fitted.probe.baseline(0), words[mask_id])
+
+
 def test_same_seed_gives_the_same_probe(config: FitConfig, tmp_path: Path) -> None:
     first = fit(config, _silent())
     elsewhere = dataclasses.replace(config, probes=tmp_path / "again")

@@ -9,6 +9,7 @@ import torch
 from diffmask_training.batches import Encoding, TensorBatch, sorted_batches
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig
+from diffmask_training.encoder import Encoder
 from diffmask_training.encoding import encode_each
 from diffmask_training.identity import digest_of, identity_of
 from diffmask_training.initialisation import initialise
@@ -154,35 +155,35 @@ def _trainer(
     processes: Processes,
     parts: Parts,
 ) -> Trainer:
-    encoder, tokenizer = classifier.encoder, classifier.tokenizer
-    pad_id = tokenizer.pad_token_id
     torch.manual_seed(config.seed)
-    probe = parts.probe(
-        ProbeShape(
-            kind=config.kind,
-            num_states=encoder.num_states,
-            hidden_size=encoder.hidden_size,
-            embedding_size=encoder.embedding_size,
-            bottleneck_size=config.bottleneck_size or encoder.hidden_size // 4,
-            initial_bias=config.initial_bias,
-        )
-    )
-    trainer = Trainer(
-        config,
-        encoder,
+    probe = parts.probe(_shape(config, classifier.encoder)).to(processes.device)
+    # Before the trainer, whose optimiser remembers where the probe starts.
+    initialise(
         probe,
-        pad_id=pad_id,
+        classifier.encoder,
+        _some(texts, classifier),
+        mask_id=classifier.tokenizer.mask_token_id,
+    )
+    return Trainer(
+        config,
+        classifier.encoder,
+        probe,
+        pad_id=classifier.tokenizer.pad_token_id,
         total_steps=config.steps_an_epoch(len(texts.train)) * config.epochs,
         processes=processes,
         runs=parts.runs,
     )
-    initialise(
-        trainer.probe,
-        encoder,
-        _some(texts, classifier),
-        mask_id=tokenizer.mask_token_id,
+
+
+def _shape(config: FitConfig, encoder: Encoder) -> ProbeShape:
+    return ProbeShape(
+        kind=config.kind,
+        num_states=encoder.num_states,
+        hidden_size=encoder.hidden_size,
+        embedding_size=encoder.embedding_size,
+        bottleneck_size=config.bottleneck_size or encoder.hidden_size // 4,
+        initial_bias=config.initial_bias,
     )
-    return trainer
 
 
 def _some(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
