@@ -10,7 +10,6 @@ from diffmask_training.batches import Encoding, TensorBatch, sorted_batches
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig
 from diffmask_training.encoder import Encoder
-from diffmask_training.encoding import encode_each
 from diffmask_training.identity import digest_of, identity_of
 from diffmask_training.initialisation import initialise
 from diffmask_training.margin import Outputs, describe_outputs, margin_of
@@ -136,16 +135,14 @@ def _read(config: FitConfig, classifier: Classifier) -> Texts:
 def _encoded(
     records: Sequence[Record], config: FitConfig, classifier: Classifier
 ) -> Sequence[Encoding]:
-    longest = min(config.max_train_tokens, classifier.encoder.max_tokens)
-    task = classifier.encoder.task
-    if config.window_overlap:
-        return Windows(
-            tokenizer=classifier.tokenizer,
-            task=task,
-            max_tokens=longest,
-            overlap=config.window_overlap,
-        ).of_all(records)
-    return encode_each(records, classifier.tokenizer, longest, task=task)
+    if not config.window_overlap:
+        return classifier.encode(records, config.max_train_tokens)
+    return Windows(
+        tokenizer=classifier.tokenizer,
+        task=classifier.encoder.task,
+        max_tokens=classifier.limit(config.max_train_tokens),
+        overlap=config.window_overlap,
+    ).of_all(records)
 
 
 def _trainer(
