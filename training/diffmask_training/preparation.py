@@ -92,7 +92,7 @@ def prepare(config: FitConfig, processes: Processes, parts: Parts = PLAIN) -> Pr
     classifier.encoder.to(processes.device)
     texts = _read(config, classifier)
     classifier.encoder.measure(
-        batch.to(processes.device).inputs for batch in _some(texts, classifier)
+        batch.to(processes.device).inputs for batch in _spread(texts, classifier)
     )
     pad_id = classifier.tokenizer.pad_token_id
     outputs = processes.made_by_main(
@@ -158,7 +158,7 @@ def _trainer(
     initialise(
         probe,
         classifier.encoder,
-        _some(texts, classifier),
+        _first(texts, classifier),
         mask_id=classifier.tokenizer.mask_token_id,
     )
     return Trainer(
@@ -183,9 +183,21 @@ def _shape(config: FitConfig, encoder: Encoder) -> ProbeShape:
     )
 
 
-def _some(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
+def _first(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
+    return _batches(texts.train[:_STATISTICS_TEXTS], classifier)
+
+
+def _spread(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
+    # Files of values are often in their order, so that the first texts are alike.
+    num_texts = len(texts.train)
+    count = min(num_texts, _STATISTICS_TEXTS)
+    chosen = [texts.train[number * num_texts // count] for number in range(count)]
+    yield from _batches(chosen, classifier)
+
+
+def _batches(
+    encodings: Sequence[Encoding], classifier: Classifier
+) -> Iterator[TensorBatch]:
     return sorted_batches(
-        texts.train[:_STATISTICS_TEXTS],
-        batch_size=64,
-        pad_id=classifier.tokenizer.pad_token_id,
+        encodings, batch_size=64, pad_id=classifier.tokenizer.pad_token_id
     )
