@@ -156,11 +156,12 @@ def measure(
     is_deep = config.html is not None or (config.report is not None and has_labels)
     chosen = _draw(tests, config.texts if is_deep else 0, config.seed)
     report = Report(provenance=_provenance(subject, len(chosen)), figures=figures)
-    if chosen:
-        report = _with_intervals(report, subject, chosen, watch.track)
+    # First what may find too few texts of a label: the rest can take hours.
     if config.leakage:
         leakage = _leakage(subject, splits)
         report = dataclasses.replace(report, leakage=leakage)
+    if chosen:
+        report = _with_intervals(report, subject, chosen, watch.track)
     return report
 
 
