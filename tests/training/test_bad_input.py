@@ -208,6 +208,24 @@ def test_probes_of_another_checkpoint_are_refused(
     assert cause in _told(flags, capsys)
 
 
+@pytest.mark.parametrize("command", ["finetune", "fit", "evaluate", "refine"])
+def test_text_is_cut_to_what_the_model_reads(
+    command: str, checkpoint: Path, fitted: Path, tmp_path: Path
+) -> None:
+    texts = tmp_path / "long.csv"
+    # The model has 512 positions.
+    texts.write_text(f"text,label\n{_ROWS}" + f"{'very ' * 600}good,1\n" * 10)
+    if command == "refine":
+        directories = _flags(texts, checkpoint, fitted)[4:]
+        flags = ["refine", *directories, "--file", str(texts), "--max-texts", "0"]
+        flags += ["--failing-only", "--margin", "100", "--max-tokens", "600"]
+    else:
+        output = tmp_path / "output"
+        flags = _command(command, texts, checkpoint, probes=fitted, output=output)
+        flags += ["--max-train-tokens", "600"]
+    assert main(flags) in {0, 1}
+
+
 @pytest.mark.parametrize("name", ["probe.safetensors", "probe.json"])
 def test_probe_of_two_fits_is_refused(
     name: str,

@@ -54,6 +54,7 @@ def test_whole_number_is_a_float_too() -> None:
         ({"margin": "x"}, "margin must be a float"),
         ({"train": 3}, "train must be a path"),
         ({"margin": -1.0}, "margin must be at least 0"),
+        ({"validation_texts": -5}, "validation_texts must be at least 0"),
     ],
 )
 def test_wrong_field_of_a_recipe_is_named(

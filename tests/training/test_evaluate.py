@@ -11,6 +11,7 @@ from diffmask_training.classifier import Classifier
 from diffmask_training.cli import main
 from diffmask_training.commands import _texts_to_refine
 from diffmask_training.config import RefineConfig
+from diffmask_training.reports import measure
 from tests.support.probes import random_probes
 from tests.support.trained import scattered_records
 
@@ -99,6 +100,28 @@ def test_quick_report_holds_the_main_figures_of_some_texts(
     names = {figure["name"] for figure in content["rankings"]}
     assert "comprehensiveness_top" in names
     assert "tau_loo" not in names
+
+
+def test_too_few_texts_of_a_label_are_told_before_the_long_work(
+    flags: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = tmp_path / "rare.jsonl"
+    rows = [{"text": "a good film", "label": 1}] * 20 + [{"text": "dull", "label": 0}]
+    texts.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    begun = []
+    monkeypatch.setattr(
+        measure, "measure_input_masks", lambda *_, **__: begun.append(1)
+    )
+    report = tmp_path / "report.json"
+    chosen = flags[flags.index("--checkpoint") :]
+    files = ["--train", str(texts), "--validation", str(texts), "--test", str(texts)]
+    asked = ["--leakage", "--report", str(report)]
+    assert main(["evaluate", *chosen, *files, *asked]) == 2
+    assert "5 folds need two labels" in capsys.readouterr().err
+    assert not begun
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,15 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from diffmask_training.batches import collate
 from diffmask_training.checkpoint import FittedProbe, load_probe
 from diffmask_training.classifier import load_classifier
 from diffmask_training.config import FitConfig
 from diffmask_training.errors import CheckpointError, ConfigError
 from diffmask_training.fit import Watcher, fit
+from diffmask_training.preparation import prepare
 from diffmask_training.probes import ProbeKind
+from diffmask_training.sharing import Processes
 from tests.support.checkpoint import write_checkpoint
 
 
@@ -70,6 +73,42 @@ def test_fit_masks_something_and_keeps_to_the_margin(
     assert fitted.record.is_feasible
     assert min(last) < 0.9
     assert last[0] > min(last)
+
+
+def test_looking_ahead_goes_back_to_what_was_initialised(config: FitConfig) -> None:
+    config = dataclasses.replace(
+        config, epochs=1, lookahead=2, baseline_learning_rate=0.0
+    )
+    fitted = fit(config, _silent())
+    classifier = load_classifier(config.checkpoint)
+    words = classifier.encoder.model.get_input_embeddings().weight
+    mask_id = classifier.tokenizer.mask_token_id
+    assert torch.allclose(fitted.probe.baseline(0), words[mask_id])
+
+
+def test_spread_of_values_is_that_of_a_file_in_their_order(
+    config: FitConfig, tmp_path: Path
+) -> None:
+    checkpoint = write_checkpoint(tmp_path / "values", task="regression")
+    rows = [{"text": "bad", "label": -1}] * 600 + [{"text": "good", "label": 1}] * 600
+    file = tmp_path / "ordered.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    config = dataclasses.replace(
+        config,
+        checkpoint=checkpoint,
+        data=tmp_path,
+        train=Path(file.name),
+        validation=Path(file.name),
+        test=Path(file.name),
+        validation_texts=10,
+    )
+    prepared = prepare(config, Processes())
+    encoder, (bad, *_, good) = prepared.trainer.encoder, prepared.texts.train
+    values = encoder.capture(collate([bad, good], pad_id=0).inputs).logits
+    # Half of the texts at either of two values.
+    expected = float((values[0] - values[1]).abs()) / 2
+    assert encoder.task.value is not None
+    assert encoder.task.value.scale == pytest.approx(expected, rel=1e-4)
 
 
 def test_same_seed_gives_the_same_probe(config: FitConfig, tmp_path: Path) -> None:

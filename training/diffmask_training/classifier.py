@@ -1,11 +1,14 @@
-"""Loading of a fine-tuned model: safetensors only, and with the head it needs."""
+"""A fine-tuned model: loaded from safetensors only, and with the head it needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from diffmask_training.batches import Encoding
 from diffmask_training.encoder import Encoder
+from diffmask_training.encoding import encode_each
 from diffmask_training.errors import CheckpointError
 from diffmask_training.pretrained import (
     HEADS,
@@ -14,6 +17,7 @@ from diffmask_training.pretrained import (
     read_tokenizer,
     weights_digest,
 )
+from diffmask_training.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,24 @@ class Classifier:
     tokenizer: PreTrainedTokenizerBase
     labels: tuple[str, ...]
     weights: str
+
+    def limit(self, max_tokens: int) -> int:
+        """Return a limit on texts, or the model's own where that is shorter, tokens."""
+        return min(max_tokens, self.encoder.max_tokens)
+
+    def encode(self, records: Sequence[Record], max_tokens: int) -> Sequence[Encoding]:
+        """Tokenise records, or each when it is asked for where records are made so too.
+
+        Args:
+            records: Texts or pairs.
+            max_tokens: What is longer is cut to this, or to what the model reads,
+                tokens, special tokens counted.
+
+        Raises:
+            DataError: As for `encoding.encode`.
+        """
+        longest = self.limit(max_tokens)
+        return encode_each(records, self.tokenizer, longest, task=self.encoder.task)
 
 
 def load_classifier(

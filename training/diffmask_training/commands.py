@@ -23,7 +23,6 @@ from diffmask_training.config import (
     ShortcutConfig,
     VerifyConfig,
 )
-from diffmask_training.encoding import encode
 from diffmask_training.errors import DataError
 from diffmask_training.evaluation import evaluate_bundle
 from diffmask_training.explained import explain_texts
@@ -145,9 +144,9 @@ def _print_masks(
 def run_refine(config: RefineConfig) -> int:
     """Refine texts and print their masks beside the probe's."""
     classifier = load_classifier(config.checkpoint)
-    task = classifier.encoder.task
-    records = _texts_to_refine(config, classifier.labels, task=task.name)
-    encodings = encode(records, classifier.tokenizer, config.max_tokens, task=task)
+    task = classifier.encoder.task.name
+    records = _texts_to_refine(config, classifier.labels, task=task)
+    encodings = classifier.encode(records, config.max_tokens)
     fitted = load_probe(config.probes, config.kind, classifier=classifier)
     settings = config.refinement(float(fitted.record.config["margin"]))
     explained = explain_texts(classifier, {config.kind: fitted.probe}, encodings)

@@ -31,7 +31,7 @@ from diffmask_training.config import FinetuneConfig
 from diffmask_training.encoding import encode_each
 from diffmask_training.epoch_checkpoints import begin, last_whole
 from diffmask_training.errors import CheckpointError, NonFiniteError, OutputError
-from diffmask_training.families import family_of, input_names
+from diffmask_training.families import input_names, max_tokens
 from diffmask_training.identity import digest_of, identity_of
 from diffmask_training.made_when_asked import MadeWhenAsked
 from diffmask_training.pretrained import (
@@ -68,8 +68,8 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     Raises:
         DataError: A data file is missing or malformed.
         CheckpointError: The base directory holds no model, a damaged one, or one of a
-            family that cannot be masked though masks are asked for; or the checkpoint
-            to go on from belongs to another run.
+            family that could not be explained afterwards; or the checkpoint to go on
+            from belongs to another run.
         NonFiniteError: The loss is not finite.
         OutputError: Something cannot be written.
     """
@@ -93,12 +93,11 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     )
     tokenizer = read_tokenizer(config.base, model)
     task = task.with_labels(task.labels(model.config))
-    if config.masked_share:
-        family_of(model)
     features = _Features(names=input_names(model), task=task, labels=config.labels)
-    test = encode_each(splits.test, tokenizer, config.max_train_tokens, task=task)
+    longest = min(config.max_train_tokens, max_tokens(model))
+    test = encode_each(splits.test, tokenizer, longest, task=task)
     collators = {"ForTokenClassification": DataCollatorForTokenClassification}
-    train = _train(config, splits.train, tokenizer, task)
+    train = _train(config, splits.train, tokenizer, task, longest)
     trainer = _Trainer(
         model=model,
         args=_arguments(config),
@@ -226,13 +225,14 @@ def _train(
     records: Sequence[Record],
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
+    longest: int,
 ) -> Sequence[Encoding]:
     if task.pairs != "needed":
-        return encode_each(records, tokenizer, config.max_train_tokens, task=task)
+        return encode_each(records, tokenizer, longest, task=task)
     return Windows(
         tokenizer=tokenizer,
         task=task,
-        max_tokens=config.max_train_tokens,
+        max_tokens=longest,
         overlap=config.window_overlap,
     ).of_all(records)
 

@@ -9,7 +9,7 @@ import torch
 from diffmask_training.batches import Encoding, TensorBatch, sorted_batches
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import FitConfig
-from diffmask_training.encoding import encode_each
+from diffmask_training.encoder import Encoder
 from diffmask_training.identity import digest_of, identity_of
 from diffmask_training.initialisation import initialise
 from diffmask_training.margin import Outputs, describe_outputs, margin_of
@@ -92,7 +92,7 @@ def prepare(config: FitConfig, processes: Processes, parts: Parts = PLAIN) -> Pr
     classifier.encoder.to(processes.device)
     texts = _read(config, classifier)
     classifier.encoder.measure(
-        batch.to(processes.device).inputs for batch in _some(texts, classifier)
+        batch.to(processes.device).inputs for batch in _spread(texts, classifier)
     )
     pad_id = classifier.tokenizer.pad_token_id
     outputs = processes.made_by_main(
@@ -135,16 +135,14 @@ def _read(config: FitConfig, classifier: Classifier) -> Texts:
 def _encoded(
     records: Sequence[Record], config: FitConfig, classifier: Classifier
 ) -> Sequence[Encoding]:
-    longest = min(config.max_train_tokens, classifier.encoder.max_tokens)
-    task = classifier.encoder.task
-    if config.window_overlap:
-        return Windows(
-            tokenizer=classifier.tokenizer,
-            task=task,
-            max_tokens=longest,
-            overlap=config.window_overlap,
-        ).of_all(records)
-    return encode_each(records, classifier.tokenizer, longest, task=task)
+    if not config.window_overlap:
+        return classifier.encode(records, config.max_train_tokens)
+    return Windows(
+        tokenizer=classifier.tokenizer,
+        task=classifier.encoder.task,
+        max_tokens=classifier.limit(config.max_train_tokens),
+        overlap=config.window_overlap,
+    ).of_all(records)
 
 
 def _trainer(
@@ -154,40 +152,52 @@ def _trainer(
     processes: Processes,
     parts: Parts,
 ) -> Trainer:
-    encoder, tokenizer = classifier.encoder, classifier.tokenizer
-    pad_id = tokenizer.pad_token_id
     torch.manual_seed(config.seed)
-    probe = parts.probe(
-        ProbeShape(
-            kind=config.kind,
-            num_states=encoder.num_states,
-            hidden_size=encoder.hidden_size,
-            embedding_size=encoder.embedding_size,
-            bottleneck_size=config.bottleneck_size or encoder.hidden_size // 4,
-            initial_bias=config.initial_bias,
-        )
-    )
-    trainer = Trainer(
-        config,
-        encoder,
+    probe = parts.probe(_shape(config, classifier.encoder)).to(processes.device)
+    # Before the trainer, whose optimiser remembers where the probe starts.
+    initialise(
         probe,
-        pad_id=pad_id,
+        classifier.encoder,
+        _first(texts, classifier),
+        mask_id=classifier.tokenizer.mask_token_id,
+    )
+    return Trainer(
+        config,
+        classifier.encoder,
+        probe,
+        pad_id=classifier.tokenizer.pad_token_id,
         total_steps=config.steps_an_epoch(len(texts.train)) * config.epochs,
         processes=processes,
         runs=parts.runs,
     )
-    initialise(
-        trainer.probe,
-        encoder,
-        _some(texts, classifier),
-        mask_id=tokenizer.mask_token_id,
+
+
+def _shape(config: FitConfig, encoder: Encoder) -> ProbeShape:
+    return ProbeShape(
+        kind=config.kind,
+        num_states=encoder.num_states,
+        hidden_size=encoder.hidden_size,
+        embedding_size=encoder.embedding_size,
+        bottleneck_size=config.bottleneck_size or encoder.hidden_size // 4,
+        initial_bias=config.initial_bias,
     )
-    return trainer
 
 
-def _some(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
+def _first(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
+    return _batches(texts.train[:_STATISTICS_TEXTS], classifier)
+
+
+def _spread(texts: Texts, classifier: Classifier) -> Iterator[TensorBatch]:
+    # Files of values are often in their order, so that the first texts are alike.
+    num_texts = len(texts.train)
+    count = min(num_texts, _STATISTICS_TEXTS)
+    chosen = [texts.train[number * num_texts // count] for number in range(count)]
+    yield from _batches(chosen, classifier)
+
+
+def _batches(
+    encodings: Sequence[Encoding], classifier: Classifier
+) -> Iterator[TensorBatch]:
     return sorted_batches(
-        texts.train[:_STATISTICS_TEXTS],
-        batch_size=64,
-        pad_id=classifier.tokenizer.pad_token_id,
+        encodings, batch_size=64, pad_id=classifier.tokenizer.pad_token_id
     )

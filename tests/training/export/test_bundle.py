@@ -4,11 +4,13 @@ import asyncio
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from diffmask_service.app import open_engine
 from diffmask_service.bundle import read_bundle
@@ -22,8 +24,9 @@ from diffmask_training.cli import main
 from diffmask_training.config import ExportConfig, VerifyConfig
 from diffmask_training.errors import CheckpointError, InfeasibleError, ParityError
 from diffmask_training.export.rederive import verify_bundle
-from diffmask_training.export.verify import LENGTHS, is_faithful
+from diffmask_training.export.verify import LENGTHS, check_parity, is_faithful
 from diffmask_training.export.write import build_module, export
+from diffmask_training.runtime import GraphRuntime
 from tests.support.checkpoint import write_checkpoint, write_texts
 from tests.support.replies import labelled
 
@@ -89,6 +92,37 @@ def test_parity_covers_every_length_within_the_tolerance(
     parity = read_bundle(bundle_directory).manifest.parity
     assert parity.lengths == LENGTHS == (3, 4, 17, 128, 512)
     assert max(parity.max_logit_difference, parity.max_gate_difference) <= 1e-5
+
+
+class _OneSegment(GraphRuntime):
+    """A graph that takes every token for one of the first text."""
+
+    def run_batch(
+        self, inputs: Mapping[str, NDArray[np.int64]], keep: NDArray[np.float32]
+    ) -> list[NDArray[np.float32]]:
+        segments = np.zeros_like(inputs["token_type_ids"])
+        return super().run_batch({**inputs, "token_type_ids": segments}, keep)
+
+
+def test_graph_that_overlooks_segments_is_refused(
+    bundle_directory: Path, config: ExportConfig
+) -> None:
+    bundle = read_bundle(bundle_directory)
+    classifier = load_classifier(config.checkpoint)
+    module = build_module(
+        classifier, {k: load_probe(config.probes, k) for k in ("input", "hidden")}
+    )
+    runtime = _OneSegment(
+        bundle.graph("fp32"), states=bundle.manifest.states, threshold=0.5
+    )
+    with pytest.raises(ParityError, match="the graph and PyTorch differ by"):
+        check_parity(
+            module,
+            runtime,
+            vocabulary_size=len(classifier.tokenizer),
+            max_tokens=17,
+            pad_id=classifier.tokenizer.pad_token_id,
+        )
 
 
 def test_no_graph_tells_where_it_was_made(bundle_directory: Path) -> None:

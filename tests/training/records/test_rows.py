@@ -45,6 +45,60 @@ def test_values_are_numbers(tmp_path: Path) -> None:
     assert _cells(tmp_path, "regression", "text,label\na,1e-3\n")[0].label == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("labels", "value", "expected"),
+    [
+        (("joy", "love"), 1, 1),
+        (("joy", "love"), "1", 1),
+        (("0", "1"), 1, 1),
+        (("1", "2", "3"), 1, 0),
+        (("1", "2", "3"), "3", 2),
+        (("-1", "1"), 1, 1),
+        (("10", "20"), 20, 1),
+        (("10", "20"), 0, 0),
+    ],
+)
+def test_labels_that_are_numbers_are_meant_by_their_names(
+    tmp_path: Path, labels: tuple[str, ...], value: Any, expected: int
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "a", "label": value}) + "\n")
+    (record,) = read_records(path, labels=labels, columns=Columns())
+    assert record.label == expected
+
+
+def test_index_that_could_be_another_label_s_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\na,0\n")
+    message = r"line 2: label '0' is none of \['1', '2'\]; .* write the name"
+    with pytest.raises(DataError, match=message):
+        read_records(path, labels=("1", "2"), columns=Columns())
+
+
+@pytest.mark.parametrize("value", [True, 1.0, None, [1], "2", -1])
+def test_what_is_no_label_is_refused(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "a", "label": value}) + "\n")
+    with pytest.raises(DataError, match="is out of range; use one of"):
+        read_records(path, labels=("joy", "love"), columns=Columns())
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("text_classification", {"text": "cut \ud83d", "label": 0}),
+        ("multi_label_classification", {"text": "cut \ud83d", "label": [0]}),
+        ("token_classification", {"text": ["\ud83d"], "label": [0]}),
+    ],
+)
+def test_half_of_a_character_is_named_with_file_and_line(
+    tmp_path: Path, task: TaskName, row: dict[str, Any]
+) -> None:
+    message = r"a\.jsonl, line 1: 'text' holds '\\ud83d', half of a character"
+    with pytest.raises(DataError, match=message):
+        _rows(tmp_path, task, row)
+
+
 def test_words_are_joined_and_their_tags_placed(tmp_path: Path) -> None:
     task: TaskName = "token_classification"
     expected = Record(

@@ -262,6 +262,8 @@ class FitConfig(DataConfig, ObjectiveConfig, MultiplierConfig, OptimizerConfig):
             "tolerance",
             "energy_weight",
             "complement_weight",
+            "validation_texts",
+            "bottleneck_size",
         )
         steps = (
             "patience",

@@ -78,10 +78,19 @@ def random_text(
     vocabulary_size: int,
     pad_id: int,
 ) -> Encoding:
-    """Return a text of random tokens, none of them the padding token."""
+    """Return random tokens in two segments, none of them the padding token.
+
+    Args:
+        generator: Source of randomness.
+        num_tokens: Of both segments together.
+        vocabulary_size: Ids come from below this.
+        pad_id: Vocabulary index of the padding token.
+    """
     ids = generator.integers(0, vocabulary_size - 1, num_tokens)
     ids += ids >= pad_id
-    return Encoding(input_ids=tuple(ids.tolist()), token_type_ids=(0,) * num_tokens)
+    num_second = num_tokens // 2
+    segments = (0,) * (num_tokens - num_second) + (1,) * num_second
+    return Encoding(input_ids=tuple(ids.tolist()), token_type_ids=segments)
 
 
 def supported_padding(

@@ -24,7 +24,6 @@ from diffmask_training.batches import Encoding
 from diffmask_training.checkpoint import FittedProbe, load_probe, refuse_misfit
 from diffmask_training.classifier import Classifier, load_classifier
 from diffmask_training.config import ExportConfig
-from diffmask_training.encoding import encode
 from diffmask_training.errors import InfeasibleError, OutputError
 from diffmask_training.evaluation import evaluate_graph, evaluate_probe
 from diffmask_training.explained import explain_texts, is_measurable
@@ -244,15 +243,10 @@ def _texts(config: ExportConfig, classifier: Classifier) -> _Texts:
     encoder = classifier.encoder
     encoder.task = encoder.task.with_longest_answer(config.max_answer_tokens)
     splits = read_splits(config, classifier.labels, task=encoder.task.name)
-
-    def encoded(records: Sequence[Record]) -> list[Encoding]:
-        return encode(
-            records, classifier.tokenizer, config.max_train_tokens, task=encoder.task
-        )
-
+    longest = config.max_train_tokens
     return _Texts(
-        test=encoded(splits.test),
-        calibration=encoded(splits.train[:_CALIBRATION_TEXTS]),
+        test=classifier.encode(splits.test, longest),
+        calibration=classifier.encode(splits.train[:_CALIBRATION_TEXTS], longest),
     )
 
 
@@ -323,8 +317,7 @@ def _selftest(
         Record(text=text, text_pair=_SELFTEST_TEXTS[0] if pairs else None)
         for text in _SELFTEST_TEXTS
     ]
-    encoder, tokenizer = classifier.encoder, classifier.tokenizer
-    encodings = encode(records, tokenizer, encoder.max_tokens, task=encoder.task)
+    encodings = classifier.encode(records, classifier.encoder.max_tokens)
     cases = []
     for record, encoding in zip(records, encodings, strict=True):
         outputs = runtime.run(encoding)

@@ -45,7 +45,8 @@ def read_records(
     that `datasets` saved, is never read at once, and a malformed row of it is found
     when it is asked for. What the label column of rows holds is the task's choice:
 
-    - text classification: the name of the label or its index;
+    - text classification: the name of the label or its index; where names are numbers
+      that could be indices of others, such as 1 to 5 stars, the name alone;
     - several labels at once: a list of them, in a delimited file with `;` between;
     - regression: a number;
     - token classification: a list with the label of each word, the text column being

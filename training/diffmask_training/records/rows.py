@@ -23,6 +23,19 @@ def row_reader(task: TaskName) -> RowReader:
     return _READER_BY_TASK[task]
 
 
+def text_in(parent: Mapping[str, Any], key: str, where: str) -> str:
+    """Return a text that is not empty.
+
+    Raises:
+        DataError: There is none.
+    """
+    value = parent.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{where}: {key!r} must be a text that is not empty")
+    _refuse_halves(value, key, where)
+    return value
+
+
 def answer_in(context: str, text: Any, start: Any, where: str) -> Answer:
     """Return an answer that was seen to stand in its context.
 
@@ -46,9 +59,9 @@ def _of_text(read_label: Callable[[Any, str, Sequence[str]], Label]) -> RowReade
     def read(
         row: Mapping[str, Any], where: str, labels: Sequence[str], columns: Columns
     ) -> Record:
-        pair = _text(row, columns.text_pair, where) if columns.text_pair else None
+        pair = text_in(row, columns.text_pair, where) if columns.text_pair else None
         return Record(
-            text=_text(row, columns.text, where),
+            text=text_in(row, columns.text, where),
             text_pair=pair,
             label=read_label(row.get(columns.label), where, labels)
             if columns.label
@@ -91,9 +104,9 @@ def _of_question(
             f"{where}: question answering needs the column of the context; name it with"
             " --pair-column"
         )
-    context = _text(row, columns.text_pair, where)
+    context = text_in(row, columns.text_pair, where)
     return Record(
-        text=_text(row, columns.text, where),
+        text=text_in(row, columns.text, where),
         text_pair=context,
         label=_answers(row.get(columns.label), where, context)
         if columns.label
@@ -139,11 +152,16 @@ def _decoded(value: Any, where: str) -> Any:
         raise DataError(f"{where}: answers are not valid JSON ({error.msg})") from error
 
 
-def _text(row: Mapping[str, Any], column: str, where: str) -> str:
-    value = row.get(column)
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: {column!r} must be a text that is not empty")
-    return value
+def _refuse_halves(text: str, key: str, where: str) -> None:
+    # JSON can spell half of a character that UTF-16 writes in two: of an emoji, say,
+    # that was cut through. No tokenizer takes it.
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: {key!r} holds {text[error.start]!r}, half of a character; mend"
+            " the text or leave it out"
+        ) from error
 
 
 def _strings(value: Any, column: str, where: str) -> list[str]:
@@ -154,6 +172,7 @@ def _strings(value: Any, column: str, where: str) -> list[str]:
             f"{where}: {column!r} must hold words without blanks, at least one"
             + (f", not {wrong[0]!r}" if wrong else "")
         )
+    _refuse_halves("".join(words), column, where)
     return words
 
 
@@ -167,19 +186,22 @@ def _several(value: Any, column: str, where: str, *, separator: str | None) -> A
 
 
 def _index(value: Any, where: str, labels: Sequence[str]) -> int:
-    if isinstance(value, str) and value in labels:
-        return list(labels).index(value)
-    if isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            index = int(value)
-        except ValueError:
-            index = -1
-        if 0 <= index < len(labels):
-            return index
+    # JSON has numbers where a delimited file has their digits.
+    name = str(value) if type(value) is int else value
+    names, indices = list(labels), [str(index) for index in range(len(labels))]
+    if name in names:
+        return names.index(name)
+    # Of 1 to 3 stars, "2" may be the second or the third: there names alone count.
+    if any(label in indices and names[int(label)] != label for label in names):
+        raise DataError(
+            f"{where}: label {value!r} is none of {names}; where names are numbers, an"
+            " index would be taken for one of them, so write the name"
+        )
+    if isinstance(name, str) and name.strip() in indices:
+        return int(name)
     raise DataError(
-        f"{where}: label {value!r} is out of range; use one of {list(labels)} or an"
-        f" index"
-        f" from 0 to {len(labels) - 1}"
+        f"{where}: label {value!r} is out of range; use one of {names} or an index from"
+        f" 0 to {len(names) - 1}"
     )
 
 

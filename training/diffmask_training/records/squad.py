@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diffmask_training.errors import DataError
-from diffmask_training.records.rows import answer_in
+from diffmask_training.records.rows import answer_in, text_in
 from diffmask_training.records.values import Record
 
 
@@ -29,7 +29,7 @@ def read_squad(text: str, path: Path) -> Iterator[Record]:
         ) from error
     for article, where in _items(content, "data", str(path)):
         for paragraph, place in _items(article, "paragraphs", where):
-            context = _string(paragraph, "context", place)
+            context = text_in(paragraph, "context", place)
             for question, spot in _items(paragraph, "qas", place):
                 yield _record(question, context, spot)
 
@@ -40,7 +40,7 @@ def _record(question: Mapping[str, Any], context: str, where: str) -> Record:
         for answer, place in _items(question, "answers", where)
     )
     return Record(
-        text=_string(question, "question", where), text_pair=context, label=answers
+        text=text_in(question, "question", where), text_pair=context, label=answers
     )
 
 
@@ -55,10 +55,3 @@ def _items(
         if not isinstance(child, Mapping):
             raise DataError(f"{place}: expected a JSON object")
         yield child, place
-
-
-def _string(parent: Mapping[str, Any], key: str, where: str) -> str:
-    value = parent.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: {key!r} must be a text that is not empty")
-    return value

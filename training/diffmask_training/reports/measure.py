@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,10 +17,9 @@ from diffmask_training.checkpoint import FittedProbe
 from diffmask_training.classifier import Classifier
 from diffmask_training.config import EvaluateConfig
 from diffmask_training.encoder import Encoder
-from diffmask_training.encoding import encode
 from diffmask_training.errors import DataError
 from diffmask_training.evaluation import evaluate_probe
-from diffmask_training.explained import ExplainedText, explain_texts
+from diffmask_training.explained import ExplainedText, explain_texts, is_measurable
 from diffmask_training.faithfulness.complexity import measure_complexity
 from diffmask_training.faithfulness.masks import (
     MaskSettings,
@@ -34,6 +33,7 @@ from diffmask_training.faithfulness.rankings import (
 from diffmask_training.figures import Figures
 from diffmask_training.integrated_gradients import integrated_gradients
 from diffmask_training.leakage.checks import LeakageSettings, check_leakage
+from diffmask_training.leakage.verdicts import Check
 from diffmask_training.metrics.fidelity import mask_text
 from diffmask_training.probes import Probe, ProbeKind
 from diffmask_training.removal import removal_by
@@ -136,10 +136,7 @@ def measure(
         ConfigError: A comparison needs a package that is not installed.
     """
     watch = watch or Watch()
-    task, longest = classifier.encoder.task, config.max_train_tokens
-    tests: Sequence[Encoding] = encode(
-        splits.test, classifier.tokenizer, longest, task=task
-    )
+    tests = classifier.encode(splits.test, config.max_train_tokens)
     if config.max_texts:
         tests = _draw(tests, config.max_texts, config.seed)
     subject = _Subject(
@@ -155,15 +152,16 @@ def measure(
         figures[kind] = evaluate_probe(classifier, each, tests, track=track)
         watch.on_figures(kind, figures[kind])
     # Other tasks have the figures of hard masks, and a page has more to show.
-    has_labels = task.name == "text_classification"
+    has_labels = is_measurable(classifier)
     is_deep = config.html is not None or (config.report is not None and has_labels)
     chosen = _draw(tests, config.texts if is_deep else 0, config.seed)
     report = Report(provenance=_provenance(subject, len(chosen)), figures=figures)
-    if chosen:
-        report = _with_intervals(report, subject, chosen, watch.track)
+    # First what may find too few texts of a label: the rest can take hours.
     if config.leakage:
         leakage = _leakage(subject, splits)
         report = dataclasses.replace(report, leakage=leakage)
+    if chosen:
+        report = _with_intervals(report, subject, chosen, watch.track)
     return report
 
 
@@ -225,10 +223,9 @@ def _in_precision_of(config: EvaluateConfig, classifier: Classifier) -> Classifi
     return dataclasses.replace(classifier, encoder=fast)
 
 
-def _leakage(subject: _Subject, splits: Splits) -> Any:
+def _leakage(subject: _Subject, splits: Splits) -> tuple[Check, ...]:
     config, classifier = subject.config, subject.classifier
-    task, longest = classifier.encoder.task, config.max_train_tokens
-    train = encode(splits.train, classifier.tokenizer, longest, task=task)
+    train = classifier.encode(splits.train, config.max_train_tokens)
     explained = [
         explain_texts(
             classifier, subject.probes, _draw(each, config.leakage_texts, config.seed)

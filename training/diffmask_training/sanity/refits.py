@@ -15,7 +15,6 @@ from diffmask_training.config import (
     RandomiseConfig,
     ShortcutConfig,
 )
-from diffmask_training.encoding import encode
 from diffmask_training.errors import CheckpointError, ConfigError
 from diffmask_training.explained import ExplainedText, explain_texts
 from diffmask_training.finetune import finetune
@@ -184,8 +183,7 @@ def _fitted(
 def _explained(
     classifier: Classifier, probe: Probe, records: Sequence[Record], config: FitConfig
 ) -> tuple[ExplainedText, ...]:
-    task, longest = classifier.encoder.task, config.max_train_tokens
-    encodings = encode(records, classifier.tokenizer, longest, task=task)
+    encodings = classifier.encode(records, config.max_train_tokens)
     return explain_texts(classifier, {"input": probe}, encodings)
 
 

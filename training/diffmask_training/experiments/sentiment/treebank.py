@@ -3,13 +3,13 @@
 The official dev set carries the figures; the test set only decides among epochs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diffmask_training.batches import Encoding
 from diffmask_training.classifier import Classifier
 from diffmask_training.config import DataConfig
-from diffmask_training.encoding import encode
 from diffmask_training.splits import read_splits
 
 _TREES = Path("sst/trees")
@@ -29,7 +29,7 @@ def treebank_files(data: Path) -> dict[str, Any]:
     }
 
 
-def held_out_texts(classifier: Classifier, config: DataConfig) -> list[Encoding]:
+def held_out_texts(classifier: Classifier, config: DataConfig) -> Sequence[Encoding]:
     """Return the texts that figures are measured on.
 
     Args:
@@ -39,6 +39,6 @@ def held_out_texts(classifier: Classifier, config: DataConfig) -> list[Encoding]
     Raises:
         DataError: The treebank is not there.
     """
-    task = classifier.encoder.task
-    tests = read_splits(config, classifier.labels, task=task.name).test
-    return encode(tests, classifier.tokenizer, config.max_train_tokens, task=task)
+    task = classifier.encoder.task.name
+    tests = read_splits(config, classifier.labels, task=task).test
+    return classifier.encode(tests, config.max_train_tokens)
