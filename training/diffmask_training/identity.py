@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from diffmask_service import __version__
 from diffmask_training.batches import Encoding
@@ -40,6 +41,7 @@ def identity_of(config: Any, **compared: str) -> dict[str, str]:
         **named,
         "diffmask": __version__,
         "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
     }
 
 
