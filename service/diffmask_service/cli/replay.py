@@ -226,7 +226,9 @@ class _Telling:
         name = f"{model.id} {model.version} ({model.precision}, digest {model.digest})"
         say(f"explained again by {name}")
         if not verdict.num_differing:
-            say(f"same: all {verdict.num_compared} explanations{self._how}")
+            count = verdict.num_compared
+            what = "1 explanation" if count == 1 else f"all {count} explanations"
+            say(f"same: {what}{self._how}")
             return int(self._is_other)
         say(
             f"different: {verdict.num_differing} of {verdict.num_compared} explanations"

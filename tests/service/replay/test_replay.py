@@ -79,7 +79,7 @@ def test_a_reply_gives_the_same_bits_whatever_was_asked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert replay(explain(*flags), tiny_directory) == 0
-    assert "same: all 1 explanations, bit for bit" in capsys.readouterr().out
+    assert "same: 1 explanation, bit for bit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -198,7 +198,7 @@ def test_another_bundle_is_told_beside_the_same_gates(
     told = capsys.readouterr().out
     assert "version of the bundle: was 3, is 4" in told
     assert "digest of the bundle: was " in told
-    assert "same: all 1 explanations, bit for bit" in told
+    assert "same: 1 explanation, bit for bit" in told
 
 
 def test_rows_with_errors_are_left_out(

@@ -20,8 +20,9 @@ class DataConfig:
 
     Attributes:
         data: Folder that the file names below are relative to.
-        train: File to train on: .csv, .tsv, .jsonl, or .txt sentiment trees; .gz
-            allowed.
+        train: File to train on: .csv, .tsv, .jsonl, .json of SQuAD's layout or .txt
+            sentiment trees, each with or without .gz; .parquet; or the folder of a
+            saved dataset.
         validation: File that decides among epochs. Without one, a tenth of the training
             texts, chosen by the split seed, is set aside.
         test: File that the reported figures are measured on. Without one, another
