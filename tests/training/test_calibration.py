@@ -1,4 +1,6 @@
+from collections.abc import Mapping
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -6,10 +8,11 @@ import torch
 from diffmask_training.batches import TensorBatch, sorted_batches
 from diffmask_training.calibration import calibrate, smallest_shift
 from diffmask_training.classifier import Classifier
+from diffmask_training.encoder import Captured
 from diffmask_training.encoding import encode
 from diffmask_training.hard_concrete import HardConcreteShape
 from diffmask_training.objective import Constraint
-from diffmask_training.probes import Probe, ProbeShape
+from diffmask_training.probes import Probe, ProbeKind, ProbeShape
 from diffmask_training.records import Columns, read_records
 from diffmask_training.validation import validate
 
@@ -194,3 +197,43 @@ def test_infeasible_input_probe_is_left_alone(
         is_bound=[True] * 4,
     )
     assert bool((probe.bias == 0).all())
+
+
+@pytest.mark.parametrize("kind", ["input", "hidden"])
+def test_one_state_of_every_text_is_held_at_a_time(
+    classifier: Classifier,
+    texts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: ProbeKind,
+) -> None:
+    encoder, batches = classifier.encoder, _batches(classifier, texts)
+    capture, run_from = encoder.capture, encoder.run_from
+    states: WeakSet[torch.Tensor] = WeakSet()
+    held = []
+
+    def capture_watched(inputs: Mapping[str, torch.Tensor]) -> Captured:
+        captured = capture(inputs)
+        states.update(captured.hidden_states)
+        return captured
+
+    def run_watched(
+        inputs: Mapping[str, torch.Tensor], index: int, state: torch.Tensor
+    ) -> torch.Tensor:
+        held.append(len(states))
+        return run_from(inputs, index, state)
+
+    monkeypatch.setattr(encoder, "capture", capture_watched)
+    monkeypatch.setattr(encoder, "run_from", run_watched)
+    shape = ProbeShape(kind=kind, num_states=4, hidden_size=32, bottleneck_size=4)
+    calibrate(
+        encoder,
+        Probe(shape).requires_grad_(requires_grad=False),
+        batches,
+        constraint=Constraint(kind="mean", margin=MARGIN, slack=0.0),
+        shape=SHAPE,
+        limit=MARGIN,
+        is_bound=[True] * 4,
+    )
+    # Those of the last batch that was looked at may still be on their way out.
+    assert held
+    assert max(held) <= len(batches) + encoder.num_states

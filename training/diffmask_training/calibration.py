@@ -14,14 +14,15 @@ points of sparsity on SST-2 for a few tenths of agreement. So an input probe is 
 as a whole, where every state leaves room, and otherwise left alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from diffmask_training.batches import TensorBatch
 from diffmask_training.encoder import Encoder
 from diffmask_training.hard_concrete import HardConcreteShape
-from diffmask_training.masking import hard_gates, masked_logits
+from diffmask_training.masking import hard_gates_of, mix_state
 from diffmask_training.objective import Constraint
 from diffmask_training.probes import Probe
 
@@ -29,6 +30,25 @@ _RESOLUTION = 0.05
 _FIRST_STEP = 0.4
 # Opens every gate, whatever its network says: gate logits reach 10 under their bias.
 _LARGEST_SHIFT = 14.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A batch, with no more of its plain run than masks of one state need.
+
+    The states of a few hundred long texts would fill a machine's memory.
+
+    Attributes:
+        batch: The texts.
+        logits: Of the plain run.
+        state: What is masked, `[batch, tokens, hidden]`.
+        scores: By voter, `[batch, tokens]`.
+    """
+
+    batch: TensorBatch
+    logits: torch.Tensor
+    state: torch.Tensor
+    scores: Mapping[int, torch.Tensor]
 
 
 @torch.no_grad()
@@ -54,35 +74,28 @@ def calibrate(
         is_bound: Of each state, whether the constraint has a price of its own there:
             its multiplier is over the least. Not used for an input probe.
     """
-    captured = [encoder.capture(batch.inputs) for batch in batches]
     fitted = probe.bias.clone()
     every = range(probe.shape.num_states)
 
-    def bounded(index: int) -> float:
-        divergences = []
-        for batch, plain in zip(batches, captured, strict=True):
-            gates = hard_gates(probe, plain.hidden_states, index, shape).values
-            logits = masked_logits(
-                encoder,
-                batch.inputs,
-                plain,
-                probe=probe,
-                state_index=index,
-                gates=gates,
-            )
-            divergences.append(
-                encoder.task.divergence(plain.logits, logits, batch.inputs)
-            )
+    def bounded(index: int, seen: Sequence[_Seen]) -> float:
+        divergences = [
+            _divergences(encoder, probe, index, each, shape) for each in seen
+        ]
         return float(constraint.bounded(torch.cat(divergences)))
 
     if probe.shape.kind == "input":
-        _close_together(probe, bounded, limit=limit)
+        # All votes mask the same state.
+        together = _look(encoder, probe, batches, every[-1])
+        _close_together(probe, lambda index: bounded(index, together), limit=limit)
         return
     for index in every:
+        own = _look(encoder, probe, batches, index)
 
-        def alone(shift: float, index: int = index) -> float:
+        def alone(
+            shift: float, index: int = index, own: Sequence[_Seen] = own
+        ) -> float:
             probe.bias[index] = fitted[index] + shift
-            return bounded(index)
+            return bounded(index, own)
 
         shift = smallest_shift(alone, limit=limit)
         if shift == 0.0 and is_bound[index]:
@@ -90,6 +103,35 @@ def calibrate(
                 alone, limit=limit, lowest=-_LARGEST_SHIFT, highest=0.0
             )
         probe.bias[index] = fitted[index] + shift
+
+
+def _look(
+    encoder: Encoder, probe: Probe, batches: Sequence[TensorBatch], index: int
+) -> list[_Seen]:
+    seen = []
+    for batch in batches:
+        plain = encoder.capture(batch.inputs)
+        states = plain.hidden_states
+        seen.append(
+            _Seen(
+                batch=batch,
+                logits=plain.logits,
+                state=states[probe.site(index)],
+                scores={v: probe.scores(states, v) for v in probe.voters(index)},
+            )
+        )
+    return seen
+
+
+def _divergences(
+    encoder: Encoder, probe: Probe, index: int, seen: _Seen, shape: HardConcreteShape
+) -> torch.Tensor:
+    inputs = seen.batch.inputs
+    votes = [probe.bounded(seen.scores[v], v) for v in probe.voters(index)]
+    gates = hard_gates_of(torch.stack(votes), shape).values
+    mixed = mix_state(probe, seen.state, index, gates)
+    logits = encoder.run_from(inputs, probe.site(index), mixed).float()
+    return encoder.task.divergence(seen.logits, logits, inputs)
 
 
 def _close_together(

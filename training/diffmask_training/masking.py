@@ -184,8 +184,18 @@ def hard_gates(
     """Return the deterministic gates of one state: 1 where it is kept, else 0."""
     logits = torch.stack(
         [probe.gate_logits(hidden_states, voter) for voter in probe.voters(state_index)]
-    )  # [votes, batch, tokens]
-    keep_probability = log_keep_probability(logits, shape).sum(dim=0).exp()
+    )
+    return hard_gates_of(logits, shape)
+
+
+def hard_gates_of(gate_logits: Tensor, shape: HardConcreteShape) -> Gates:
+    """Return the deterministic gates that votes come to.
+
+    Args:
+        gate_logits: `[votes, batch, tokens]` float32.
+        shape: Of the votes' distribution.
+    """
+    keep_probability = log_keep_probability(gate_logits, shape).sum(dim=0).exp()
     values = (keep_probability >= HARD_MASK_THRESHOLD).float()
     return Gates(values=values, keep_probability=keep_probability)
 
@@ -212,9 +222,8 @@ def masked_logits(
     Returns:
         Float32, of the shape that the plain run's have.
     """
-    site = 0 if probe.shape.kind == "input" else state_index
     mixed = mix(probe, captured.hidden_states, state_index, gates)
-    return encoder.run_from(inputs, site, mixed).float()
+    return encoder.run_from(inputs, probe.site(state_index), mixed).float()
 
 
 def mix(
@@ -232,7 +241,18 @@ def mix(
         `[batch, tokens, hidden]` float32, in place of state 0 for an input probe, of
         the gates' own state for a hidden probe.
     """
-    site = 0 if probe.shape.kind == "input" else state_index
+    state = hidden_states[probe.site(state_index)]
+    return mix_state(probe, state, state_index, gates)
+
+
+def mix_state(probe: Probe, state: Tensor, state_index: int, gates: Tensor) -> Tensor:
+    """Return a masked state, as `mix` does.
+
+    Args:
+        probe: Holds the baselines.
+        state: `[batch, tokens, hidden]`: that of `Probe.site`.
+        state_index: Whose gates these are, in [0, num_states).
+        gates: `[batch, tokens]` float32 in [0, 1].
+    """
     gate = gates.unsqueeze(-1)  # [batch, tokens, 1]
-    state = hidden_states[site].float()
-    return gate * state + (1 - gate) * probe.baseline(state_index)
+    return gate * state.float() + (1 - gate) * probe.baseline(state_index)

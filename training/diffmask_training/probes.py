@@ -135,6 +135,10 @@ class Probe(nn.Module):
         first = 0 if self.shape.kind == "input" else state_index
         return range(first, state_index + 1)
 
+    def site(self, state_index: int) -> int:
+        """Return the state that one state's gates mask."""
+        return 0 if self.shape.kind == "input" else state_index
+
     def baseline(self, state_index: int) -> Tensor:
         """Return the `[hidden]` vector that replaces a masked entry of one state."""
         if self.shape.kind == "input":

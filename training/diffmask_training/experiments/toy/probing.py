@@ -266,9 +266,8 @@ def masked_logits(
         state_index: Whose gates these are.
         gates: `[batch, tokens]` float32 in [0, 1].
     """
-    site = 0 if probe.shape.kind == "input" else state_index
     mixed = mix(probe, plain.hidden_states, state_index, gates)
-    return as_two_logits(model.run_from(items, site, mixed))
+    return as_two_logits(model.run_from(items, probe.site(state_index), mixed))
 
 
 @torch.no_grad()
