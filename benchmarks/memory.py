@@ -105,7 +105,8 @@ def draw_calls(chance: random.Random) -> Iterator[PlannedCall]:
 def describe(figures: Mapping[str, Any]) -> list[str]:
     """Return the figures as lines of Markdown."""
     readings = figures["readings"]
-    shown = [*readings[:: max(1, len(readings) // 10)], readings[-1]]
+    shown = readings[:: max(1, len(readings) // 10)]
+    shown += readings[-1:] if shown[-1] != readings[-1] else []
     return [
         f"{figures['requests']:,} requests of adversarial lengths: resident memory is"
         f" {figures['last_over_warm_up']:.3f} times that after the warm-up"
