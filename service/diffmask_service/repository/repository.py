@@ -8,30 +8,25 @@ that cannot be used changes nothing but its own entry in the index.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
-from typing import TypeVar
 
 from diffmask_service.bundle import Bundle
 from diffmask_service.engine import Engine
 from diffmask_service.errors import (
     BundleError,
     DiffMaskError,
-    FolderError,
     NotFound,
-    NotReadyError,
-    StartError,
     shown_name,
 )
 from diffmask_service.repository.entries import ModelEntry, ModelState
+from diffmask_service.repository.loading import Loader
 from diffmask_service.repository.shelf import Listener, Shelf, Slot
 from diffmask_service.repository.sources import Candidate, Source
 
 _LOG = logging.getLogger(__name__)
 # Every request has a deadline of at most this, so an engine that is let go ends sooner.
 _LONGEST_DRAIN_SECONDS = 86_400.0
-_Value = TypeVar("_Value")
 
 
 def _nothing() -> None:
@@ -63,8 +58,7 @@ class Repository:
         on_change: Callable[[], None] = _nothing,
     ) -> None:
         self._shelf = Shelf()
-        self._source = source
-        self._open_engine = open_engine
+        self._loader = Loader(source, open_engine)
         self._max_versions = max_versions
         self._on_change = on_change
         self._unloaded: set[str] = set()
@@ -73,8 +67,6 @@ class Repository:
         self._loading: set[asyncio.Task[None]] = set()
         # One change at a time; requests never wait for it.
         self._changing = asyncio.Lock()
-        self._is_stopping = False
-        self._loader = ThreadPoolExecutor(1, "diffmask-load")
         for engine in engines:
             identity = engine.description.identity
             self._shelf.put(
@@ -152,7 +144,7 @@ class Repository:
             BundleError: Nothing is found there; everything stays as it is.
         """
         async with self._changing:
-            found = await self._scan()
+            found = await self._loader.scan()
             wanted = [each for each in found if each.name not in self._unloaded]
             for candidate in wanted:
                 self._expect(candidate)
@@ -208,7 +200,7 @@ class Repository:
         Returns:
             Whether all of them ended in time.
         """
-        self._is_stopping = True
+        self._loader.stop()
         ended = await asyncio.gather(
             *(
                 engine.drain(timeout_seconds)
@@ -219,21 +211,21 @@ class Repository:
 
     def close(self) -> None:
         """Fail what still waits and free the threads; nothing is of use any more."""
-        self._is_stopping = True
         for engine, leaving in self._leaving.items():
             leaving.cancel()
             engine.close()
         self._leaving.clear()
         for engine in self.engines:
             engine.close()
-        # A bundle that is just being loaded is not waited for.
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        self._loader.close()
 
     async def _load(self, name: str) -> None:
         async with self._changing:
-            if self._source is None and not self._shelf.versions(name):
+            if not self._loader.has_source and not self._shelf.versions(name):
                 raise _unknown(name)
-            versions = tuple(each for each in await self._scan() if each.name == name)
+            versions = tuple(
+                each for each in await self._loader.scan() if each.name == name
+            )
             if not versions:
                 raise _unknown(name)
             self._unloaded.discard(name)
@@ -243,11 +235,6 @@ class Repository:
             highest = self._shelf.get(name, versions[0].version)
         if highest is not None and highest.error is not None:
             raise highest.error
-
-    async def _scan(self) -> tuple[Candidate, ...]:
-        if self._source is None:
-            raise BundleError("the server has no repository to load models from")
-        return await self._off_loop(self._source.scan)
 
     def _expect(self, candidate: Candidate) -> None:
         if self._shelf.get(candidate.name, candidate.version) is None:
@@ -300,7 +287,7 @@ class Repository:
         if slot.engine is None:
             self._shelf.put(replace(slot, state=ModelState.LOADING, note=""))
         try:
-            engine = await self._open(candidate)
+            engine = await self._loader.open(candidate)
         except DiffMaskError as error:
             _LOG.error(
                 "model %s, version %d cannot be used: %s",
@@ -315,35 +302,6 @@ class Repository:
             return slot.engine is not None
         self._take_over(slot, engine)
         return True
-
-    async def _open(self, candidate: Candidate) -> Engine:
-        def read_and_open() -> Engine:
-            source = self._source
-            if source is None:
-                raise AssertionError("a candidate comes from a source")
-            return self._open_engine(source.read(candidate))
-
-        try:
-            engine = await self._off_loop(read_and_open)
-        except FolderError as error:
-            # What is wrong with a model is told to callers; where it lies is not.
-            _LOG.error("%s", error)
-            raise BundleError(
-                "its folder cannot be opened any more; the server's log tells more"
-            ) from error
-        except (BundleError, StartError):
-            raise
-        # Whatever a bundle does to the libraries that read it, others are served.
-        except Exception as error:
-            _LOG.exception("loading %s failed unexpectedly", candidate.name)
-            raise BundleError(
-                f"loading failed unexpectedly ({type(error).__name__}); the server's"
-                " log tells more"
-            ) from error
-        if self._is_stopping:
-            engine.close()
-            raise NotReadyError("the server is stopping; load the model at another")
-        return engine
 
     def _take_over(self, slot: Slot, engine: Engine) -> None:
         # In one turn of the loop: no request finds neither of the two.
@@ -395,9 +353,6 @@ class Repository:
             asyncio.get_running_loop().call_soon(self._on_change)
 
         self._leaving[engine] = asyncio.create_task(end())
-
-    async def _off_loop(self, work: Callable[[], _Value]) -> _Value:
-        return await asyncio.get_running_loop().run_in_executor(self._loader, work)
 
 
 def _unknown(name: str) -> NotFound:
