@@ -6,9 +6,10 @@ state is masked; RMSprop under Lookahead.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffmask_training.encoder import Encoder
+from diffmask_training.experiments.toy.published import Lookahead
 from diffmask_training.families import state_modules
 from diffmask_training.hard_concrete import (
     HardConcreteShape,
@@ -18,30 +19,6 @@ from diffmask_training.hard_concrete import (
 from diffmask_training.hooks import tapped
 from diffmask_training.masking import mix
 from diffmask_training.probes import Probe
-
-_SYNC_STEPS = 6
-_SLOW_SHARE = 0.5
-
-
-class Lookahead:
-    """Slow weights that follow an optimizer's every few steps (Zhang et al. 2019)."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
-        self._fast = [p for group in optimizer.param_groups for p in group["params"]]
-        self._slow = [parameter.detach().clone() for parameter in self._fast]
-        self._steps = 0
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Take a fast step, and every sixth time move the slow weights."""
-        self._optimizer.step()
-        self._steps += 1
-        if self._steps % _SYNC_STEPS:
-            return
-        for fast, slow in zip(self._fast, self._slow, strict=True):
-            slow.lerp_(fast, _SLOW_SHARE)
-            fast.copy_(slow)
 
 
 class PublishedLoop:
@@ -54,14 +31,16 @@ class PublishedLoop:
         self._shape = HardConcreteShape()
         self._margin = 0.1
         self._generator = torch.Generator().manual_seed(0)
-        self._multipliers = torch.ones(encoder.num_states, requires_grad=True)
+        self._multipliers = nn.Parameter(torch.ones(encoder.num_states))
         networks = [p for n, p in probe.named_parameters() if n != "baselines"]
         groups = [
             {"params": networks, "lr": 3e-4},
             {"params": [probe.baselines], "lr": 1e-3},
         ]
-        self._primal = Lookahead(torch.optim.RMSprop(groups, centered=True))
-        self._dual = Lookahead(torch.optim.RMSprop([self._multipliers], lr=0.3))
+        self._primal = torch.optim.RMSprop(groups, centered=True)
+        self._dual = torch.optim.RMSprop([self._multipliers], lr=0.3)
+        self._slow_primal = Lookahead([*networks, probe.baselines])
+        self._slow_dual = Lookahead([self._multipliers])
 
     def step(self, inputs: dict[str, Tensor]) -> None:
         """Take one step of the probe, then one of the multipliers."""
@@ -70,12 +49,14 @@ class PublishedLoop:
         loss, violation, index = self._run(inputs)
         torch.autograd.backward(self._multipliers[index].detach() * violation + loss)
         self._primal.step()
+        self._slow_primal.step()
         # Only what an optimizer moves has gradients while it is its turn.
         self._probe.requires_grad_(requires_grad=False)
         self._multipliers.grad = None
         _, violation, index = self._run(inputs)
         torch.autograd.backward(-self._multipliers[index] * violation)
         self._dual.step()
+        self._slow_dual.step()
         with torch.no_grad():
             self._multipliers.clamp_(0, 200)
 
@@ -85,12 +66,11 @@ class PublishedLoop:
         states = captured.hidden_states
         num_states = len(states)
         index = int(torch.randint(num_states, (), generator=self._generator))
-        is_input = self._probe.shape.kind == "input"
-        voters = range(0 if is_input else index, index + 1)
+        voters = self._probe.voters(index)
         logits = torch.stack([self._probe.gate_logits(states, v) for v in voters])
         gates = sample(logits, self._shape, self._generator).prod(dim=0)
         mixed = mix(self._probe, states, index, gates)
-        masked = self._run_whole(inputs, 0 if is_input else index, mixed)
+        masked = self._run_whole(inputs, self._probe.site(index), mixed)
         mask = inputs["attention_mask"].float()
         sparsity = log_keep_probability(logits, self._shape).sum(dim=0)
         loss = ((sparsity * mask).sum(dim=-1) / mask.sum(dim=-1)).mean()
