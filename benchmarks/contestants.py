@@ -108,13 +108,16 @@ def our_server(bundle: Path, *, explains: bool) -> Iterator[Contestant]:
 
 
 @contextmanager
-def litserve(python: Path, directory: Path, *, workers: int) -> Iterator[Contestant]:
+def litserve(
+    python: Path, directory: Path, *, workers: int, name: str
+) -> Iterator[Contestant]:
     """Start LitServe; it is asked over HTTP, which is all it speaks.
 
     Args:
         python: Of its environment.
         directory: Made by `write_graph`.
         workers: Processes that run the graph.
+        name: What a table calls it.
     """
     port = _free_port()
     with _peer(
@@ -127,19 +130,20 @@ def litserve(python: Path, directory: Path, *, workers: int) -> Iterator[Contest
         ],
         url=f"http://127.0.0.1:{port}/health",
     ) as pid:
-        yield Contestant(
-            name="LitServe, predictions", connect=lambda: _ask_over_http(port), pid=pid
-        )
+        yield Contestant(name=name, connect=lambda: _ask_over_http(port), pid=pid)
 
 
 @contextmanager
-def mlserver(python: Path, directory: Path, *, workers: int) -> Iterator[Contestant]:
+def mlserver(
+    python: Path, directory: Path, *, workers: int, name: str
+) -> Iterator[Contestant]:
     """Start MLServer; it is asked over gRPC, by the Open Inference Protocol.
 
     Args:
         python: Of its environment.
         directory: Made by `write_graph`.
         workers: Processes that run the graph.
+        name: What a table calls it.
     """
     grpc_port, *others = (_free_port() for _ in range(3))
     numbers = map(str, (workers, grpc_port, *others))
@@ -148,25 +152,32 @@ def mlserver(python: Path, directory: Path, *, workers: int) -> Iterator[Contest
         url=f"http://127.0.0.1:{others[0]}/v2/models/peer/ready",
     ) as pid:
         yield Contestant(
-            name="MLServer, predictions",
+            name=name,
             connect=lambda: _ask_by_protocol(f"127.0.0.1:{grpc_port}"),
             pid=pid,
         )
 
 
-def write_graph(bundle_directory: Path, directory: Path) -> None:
+def write_graph(
+    bundle_directory: Path, directory: Path, *, disabled_optimizers: Sequence[str] = ()
+) -> None:
     """Write the default graph of a bundle as the others run it, cut at its logits.
 
     Args:
         bundle_directory: Of a classifier.
         directory: Where to.
+        disabled_optimizers: What ONNX Runtime is told not to do when it opens it.
     """
     bundle = read_bundle(bundle_directory)
     manifest = bundle.manifest
     graph = cut_graph(bundle.graph(manifest.default_graph), ("logits",))
     (directory / "model.onnx").write_bytes(graph)
     (directory / "tokenizer.json").write_bytes(bundle.files["tokenizer.json"])
-    settings = {"inputs": list(manifest.inputs), "max_tokens": manifest.max_tokens}
+    settings = {
+        "inputs": list(manifest.inputs),
+        "max_tokens": manifest.max_tokens,
+        "disabled_optimizers": list(disabled_optimizers),
+    }
     (directory / "peer.json").write_text(json.dumps(settings))
 
 

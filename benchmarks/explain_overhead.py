@@ -29,6 +29,7 @@ from benchmarks.graphs import add_graph_flags, load_graph
 from benchmarks.interleaved import Call, measure_rounds, median_ratios, median_seconds
 from benchmarks.results import add_result_flag, store, table
 from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.runtime import open_graph
 from diffmask_service.engine.session import Session
 
 _TOKENS = (16, 32, 64, 128, 256, 512)
@@ -86,7 +87,10 @@ def measure_sizes(arguments: argparse.Namespace) -> list[Size]:
     full = load_graph(arguments)
     inputs = [value.name for value in full.graph.input if value.name in _INPUTS]
     cut = onnx.utils.Extractor(full).extract_model(inputs, ["logits"])
-    whole, predictor = _open(full), _open(cut)
+    whole, predictor = (
+        open_graph(onnxruntime, model.SerializeToString(), device="cpu")
+        for model in (full, cut)
+    )
     service = Session(full.SerializeToString(), inputs=tuple(inputs), name="graph")
     sizes = []
     for batch in arguments.batches:
@@ -162,17 +166,6 @@ def _parse() -> argparse.Namespace:
     )
     add_result_flag(parser)
     return parser.parse_args()
-
-
-def _open(model: onnx.ModelProto) -> Any:
-    # As the service opens a graph.
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def _calls(

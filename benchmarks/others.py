@@ -3,7 +3,9 @@
 The same graph, cut at its logits for the others, the same tokenizer with the same
 texts, one thread a run and as many workers; the same number of callers, who wait for
 their answers. LitServe predicts over HTTP, MLServer over gRPC, ours predicts and
-explains over gRPC. They are asked in turn, in an order that changes, while the others
+explains over gRPC. Each of the others runs twice: with the graph opened as ONNX Runtime
+does it unless told otherwise, and with the fusions that ours leaves out left out there,
+too. They are asked in turn, in an order that changes, while the others
 stand still; what is told is medians over rounds of ratios within a round, by the clock
 and by CPU time, which other work on the machine disturbs less.
 
@@ -41,6 +43,7 @@ from benchmarks.contestants import (
 )
 from benchmarks.results import add_result_flag, store, table
 from benchmarks.traffic.plan import draw_text
+from diffmask_service.engine.runtime import DISABLED_BY_DEVICE
 
 _TOLERANCE = 1e-3
 
@@ -140,20 +143,26 @@ def describe(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _start_all(arguments: argparse.Namespace, stack: ExitStack) -> list[Contestant]:
-    workers = len(os.sched_getaffinity(0))
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    write_graph(arguments.bundle, directory)
     started = [
         stack.enter_context(our_server(arguments.bundle, explains=explains))
         for explains in (True, False)
     ]
-    for start, python in (
-        (mlserver, arguments.mlserver),
-        (litserve, arguments.litserve),
-    ):
-        if python is not None:
-            peer = start(python.absolute(), directory, workers=workers)
-            started.append(stack.enter_context(peer))
+    peers = {
+        "MLServer": (mlserver, arguments.mlserver),
+        "LitServe": (litserve, arguments.litserve),
+    }
+    for how, disabled in (("", []), (", opened as ours", DISABLED_BY_DEVICE["cpu"])):
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write_graph(arguments.bundle, directory, disabled_optimizers=disabled)
+        for name, (start, python) in peers.items():
+            if python is not None:
+                peer = start(
+                    python.absolute(),
+                    directory,
+                    workers=len(os.sched_getaffinity(0)),
+                    name=f"{name}, predictions{how}",
+                )
+                started.append(stack.enter_context(peer))
     return started
 
 

@@ -25,6 +25,7 @@ from benchmarks.servers import Server, running
 from diffmask_service.bundle import Bundle, read_bundle
 from diffmask_service.client import Client
 from diffmask_service.core.batching import GROUP_TOKENS, Shape, UnpaddedBatches
+from diffmask_service.engine.runtime import open_graph
 
 _OUTPUTS = ["logits", "input_gates", "hidden_gates"]
 _WORD = "movie"
@@ -168,16 +169,8 @@ def _bare(bundle: Bundle, text: str, *, batch: int) -> Callable[[], object]:
 
     tokenizer = Tokenizer.from_str(bundle.files["tokenizer.json"].decode())
     ids = np.array(tokenizer.encode(text).ids, dtype=np.int64)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(
-        bundle.graph(bundle.manifest.default_graph),
-        options,
-        providers=["CPUExecutionProvider"],
-    )
+    graph = bundle.graph(bundle.manifest.default_graph)
+    session = open_graph(onnxruntime, graph, device="cpu")
     room = GROUP_TOKENS if bundle.manifest.default_graph in {"fp32", "w8"} else 0
     policy = UnpaddedBatches(max_group_tokens=room)
     waiting = [Shape(num_tokens=len(ids), fetches=())] * batch

@@ -21,12 +21,15 @@ class Predictor:
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(settings["max_tokens"])
-        # As our service opens a graph.
+        # As our service opens a graph, with what `peer.json` says of its fusions.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
-            str(directory / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            str(directory / "model.onnx"),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=settings["disabled_optimizers"],
         )
 
     def predict(self, text: str) -> list[float]:

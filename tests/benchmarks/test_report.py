@@ -95,6 +95,12 @@ _FIGURES: dict[str, dict[str, Any]] = {
             }
         ],
     },
+    "norms": {
+        "lengths": [
+            {"tokens": 16, "rounds": 101, "joined": 1.06, "joined_cpu": 1.05},
+            {"tokens": 16, "rounds": 101, "joined": 1.04, "joined_cpu": 1.05},
+        ]
+    },
     "start": {
         "wall_seconds": 2.0,
         "cpu_seconds": 1.5,

@@ -1,7 +1,6 @@
-"""Adapter of ONNX Runtime: texts in, raw outputs out, on a CPU or a GPU."""
+"""A graph ready to run: texts in, raw outputs out, on a CPU or a GPU."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -10,22 +9,16 @@ from diffmask_service.bundle import cut_graph
 from diffmask_service.core.values import Outputs
 from diffmask_service.engine.feeds import Feeds, Row, feed
 from diffmask_service.engine.limits import Device
-from diffmask_service.errors import GraphError, InferenceError, StartError
+from diffmask_service.engine.runtime import (
+    choose_device,
+    import_runtime,
+    open_graph,
+    run_bound,
+    runtime_errors,
+)
+from diffmask_service.errors import GraphError, InferenceError
 
 _PREDICTION = ("logits",)
-_PROVIDER_BY_DEVICE = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# ONNX Runtime's exceptions share no base of their own.
-_RUNTIME_ERRORS = (
-    "EPFail",
-    "EngineError",
-    "Fail",
-    "InvalidArgument",
-    "InvalidGraph",
-    "InvalidProtobuf",
-    "NoModel",
-    "NotImplemented",
-    "RuntimeException",
-)
 
 
 class Session:
@@ -63,38 +56,21 @@ class Session:
         name: str,
         device: Device = "auto",
     ) -> None:
-        runtime = _import_runtime()
+        runtime = import_runtime()
         self._runtime = runtime
         self.device = choose_device(device, runtime.get_available_providers())
-        self._errors = _runtime_errors(runtime)
+        self._errors = runtime_errors(runtime)
         self._inputs = inputs
         self._predictions = predictions
-        options = runtime.SessionOptions()
-        # Concurrency comes from several callers, one core each; threads within a run
-        # would fight over the same cores, and spinning would starve the event loop.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 3
         try:
             self._explaining, self._predicting = (
-                runtime.InferenceSession(
-                    content, options, providers=[_PROVIDER_BY_DEVICE[self.device]]
-                )
+                open_graph(runtime, content, device=self.device)
                 for content in (graph, cut_graph(graph, predictions))
             )
         except self._errors as error:
             raise GraphError(
                 f"{name}: ONNX Runtime {runtime.__version__} cannot load it ({error})"
             ) from error
-        # ONNX Runtime falls back to the CPU with no more than a line in its log.
-        provider = self._explaining.get_providers()[0]
-        if provider != _PROVIDER_BY_DEVICE[self.device]:
-            raise StartError(
-                f"--device: ONNX Runtime could not use {self.device} and took"
-                f" {provider}; check the driver and the CUDA libraries, or take cpu"
-            )
 
     def run(self, rows: Sequence[Row], *, fetches: tuple[str, ...]) -> Outputs:
         """Run the graph once; texts of unequal length are padded to the longest.
@@ -130,69 +106,3 @@ class Session:
             arrays: list[Any] = session.run(names, feeds)
             return arrays
         return run_bound(self._runtime, session, names, feeds, device=self.device)
-
-
-def choose_device(wanted: Device, providers: Sequence[str]) -> Literal["cpu", "cuda"]:
-    """Return where to run a graph.
-
-    Args:
-        wanted: What was asked for.
-        providers: What ONNX Runtime offers here.
-
-    Raises:
-        StartError: It does not offer the device.
-    """
-    if wanted == "auto":
-        return "cuda" if _PROVIDER_BY_DEVICE["cuda"] in providers else "cpu"
-    if _PROVIDER_BY_DEVICE[wanted] not in providers:
-        raise StartError(
-            f"--device: ONNX Runtime offers no {wanted} here, only"
-            f" {', '.join(providers)}; install diffmask-service[cuda] in place of"
-            " diffmask-service[cpu] on a machine with an NVIDIA GPU, or take auto"
-        )
-    return wanted
-
-
-def run_bound(
-    runtime: Any, session: Any, names: Sequence[str], feeds: Feeds, *, device: str
-) -> list[Any]:
-    """Run a graph whose inputs and outputs stay on the device until the end.
-
-    Outputs come back in one go after the run, so that a batch waits for the device
-    once, not once an output.
-
-    Args:
-        runtime: The `onnxruntime` module.
-        session: The graph.
-        names: Outputs to compute.
-        feeds: Inputs by name.
-        device: `cpu` or `cuda`.
-
-    Returns:
-        The outputs, in the order of the names.
-    """
-    binding = session.io_binding()
-    for name, values in feeds.items():
-        value = runtime.OrtValue.ortvalue_from_numpy(values, device, 0)
-        binding.bind_ortvalue_input(name, value)
-    for name in names:
-        binding.bind_output(name, device, 0)
-    session.run_with_iobinding(binding)
-    arrays: list[Any] = binding.copy_outputs_to_cpu()
-    return arrays
-
-
-def _import_runtime() -> Any:
-    try:
-        return import_module("onnxruntime")
-    except ImportError as error:
-        raise StartError(
-            "ONNX Runtime is not installed; install diffmask-service[cpu], or"
-            " diffmask-service[cuda] on a machine with an NVIDIA GPU"
-        ) from error
-
-
-def _runtime_errors(runtime: Any) -> tuple[type[Exception], ...]:
-    module = runtime.capi.onnxruntime_pybind11_state
-    found = (getattr(module, name, None) for name in _RUNTIME_ERRORS)
-    return (*(error for error in found if error is not None), RuntimeError, ValueError)

@@ -2,12 +2,10 @@ import sys
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
-from diffmask_service.engine.feeds import Row, feed
-from diffmask_service.engine.limits import Device
-from diffmask_service.engine.session import Session, choose_device, run_bound
+from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.session import Session
 from diffmask_service.errors import GraphError, InferenceError, StartError
 from tests.support.tiny import (
     INPUTS,
@@ -110,39 +108,3 @@ def test_a_padded_text_gets_the_outputs_that_it_gets_alone() -> None:
         gates = together.input_gates[place, :, : len(tokens)]
         assert (together.logits[place] == tiny_logits(tokens)).all()
         assert (gates == tiny_input_gates(tokens)).all()
-
-
-def test_bound_inputs_and_outputs_give_what_a_plain_run_gives() -> None:
-    session = onnxruntime.InferenceSession(
-        tiny_model().SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    feeds = feed([row(*tokens) for tokens in TEXTS], INPUTS)
-    names = ["hidden_gates", "logits"]
-    bound = run_bound(onnxruntime, session, names, feeds, device="cpu")
-    plain = session.run(names, feeds)
-    for one, other in zip(bound, plain, strict=True):
-        assert (one == other).all()
-
-
-GPU = ("CUDAExecutionProvider", "CPUExecutionProvider")
-NO_GPU = ("CPUExecutionProvider",)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "providers", "device"),
-    [
-        ("auto", GPU, "cuda"),
-        ("auto", NO_GPU, "cpu"),
-        ("cpu", GPU, "cpu"),
-        ("cuda", GPU, "cuda"),
-    ],
-)
-def test_the_device_is_what_was_asked_and_is_there(
-    wanted: Device, providers: tuple[str, ...], device: str
-) -> None:
-    assert choose_device(wanted, providers) == device
-
-
-def test_a_gpu_that_is_not_there_is_refused_with_the_remedy() -> None:
-    with pytest.raises(StartError, match=r"no cuda here.*diffmask-service\[cuda\]"):
-        choose_device("cuda", NO_GPU)

@@ -1,11 +1,18 @@
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from transformers import AutoModelForSequenceClassification
 
 from diffmask_training.errors import ExportError
-from diffmask_training.export.fusion import check_fusion, count_fused_attentions
+from diffmask_training.export.fusion import (
+    check_fusion,
+    count_fused_attentions,
+    part_skips,
+)
 
 
 def _model(*operators: str) -> ModelProto:
@@ -23,3 +30,66 @@ def test_graph_with_an_attention_left_unfused_is_refused(checkpoint: Path) -> No
     check_fusion(_model("Attention", "Attention"), classifier)
     with pytest.raises(ExportError, match=r"1 attentions .* 2 should be for a bert"):
         check_fusion(_model("Attention", "MatMul"), classifier)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("is_sum_read", [True, False])
+def test_a_norm_joined_with_the_sums_before_it_is_parted(
+    with_bias: bool, is_sum_read: bool
+) -> None:
+    size = 4
+    model = _joined_norm(size, with_bias=with_bias, is_sum_read=is_sum_read)
+    generator = np.random.default_rng(0)
+    feeds = {
+        name: generator.normal(size=(2, 3, size)).astype(np.float32)
+        for name in ("values", "skipped")
+    }
+    before = _outputs(model, feeds)
+    part_skips(model)
+    sums = ["Add"] * (1 + with_bias)
+    assert [n.op_type for n in model.graph.node] == [*sums, "LayerNormalization"]
+    after = _outputs(model, feeds)
+    assert len(after) == 1 + is_sum_read
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def _joined_norm(size: int, *, with_bias: bool, is_sum_read: bool) -> ModelProto:
+    generator = np.random.default_rng(1)
+    tensors = [
+        numpy_helper.from_array(generator.normal(size=size).astype(np.float32), name)
+        for name in ("weight", "norm_bias", "bias")[: 2 + with_bias]
+    ]
+    node = helper.make_node(
+        "SkipLayerNormalization",
+        ["values", "skipped", *[tensor.name for tensor in tensors]],
+        ["normed", "", "", "total"] if is_sum_read else ["normed"],
+        domain="com.microsoft",
+        epsilon=0.1,
+    )
+    outputs = ["normed", "total"][: 1 + is_sum_read]
+    graph = helper.make_graph(
+        [node],
+        "test",
+        [_value("values", size), _value("skipped", size)],
+        [_value(name, size) for name in outputs],
+        tensors,
+    )
+    return helper.make_model(
+        graph,
+        opset_imports=[
+            helper.make_opsetid("", 20),
+            helper.make_opsetid("com.microsoft", 1),
+        ],
+        ir_version=10,
+    )
+
+
+def _value(name: str, size: int) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", "t", size])
+
+
+def _outputs(model: ModelProto, feeds: dict[str, Any]) -> list[Any]:
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    outputs: list[Any] = session.run(None, feeds)
+    return outputs

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from onnx import ModelProto
 
 from diffmask_service.bundle import prediction_outputs
-from diffmask_training.export.fusion import check_fusion, fuse
+from diffmask_training.export.fusion import check_fusion, fuse, part_skips
 from diffmask_training.export.graph import FusedModule
 
 OPSET = 20
@@ -53,6 +53,7 @@ def export_graph(module: FusedModule, *, vocabulary_size: int) -> ModelProto:
             raise AssertionError("without a file name the exporter returns the program")
         fuse(program.model)
     model: ModelProto = program.model_proto
+    part_skips(model)
     check_fusion(model, module.encoder.model)
     _forget_places(model)
     return model
