@@ -12,11 +12,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from diffmask_service.app import Addresses, serve
+from diffmask_service.app import serve
 from diffmask_service.bundle import Bundle
 from diffmask_service.config import ServiceConfig
 from diffmask_service.engine import Engine
 from diffmask_service.errors import BundleError, StartError
+from diffmask_service.listeners import Addresses
 from diffmask_service.repository import ModelFolder, Repository
 from diffmask_service.wire.inference import messages
 from diffmask_service.wire.pb import explain_pb2, explain_pb2_grpc

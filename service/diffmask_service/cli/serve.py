@@ -5,7 +5,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 
-from diffmask_service.app import Addresses, serve
+from diffmask_service.app import serve
 from diffmask_service.cli.output import say
 from diffmask_service.config import (
     add_flags,
@@ -13,6 +13,7 @@ from diffmask_service.config import (
     read_config,
     wrong_settings,
 )
+from diffmask_service.listeners import Addresses
 from diffmask_service.telemetry import configure_logging
 
 
