@@ -43,7 +43,7 @@ from benchmarks.contestants import (
 )
 from benchmarks.results import add_result_flag, store, table
 from benchmarks.traffic.plan import draw_text
-from diffmask_service.engine.runtime import DISABLED_BY_DEVICE
+from diffmask_service.bundle import DISABLED_OPTIMIZERS
 
 _TOLERANCE = 1e-3
 
@@ -151,7 +151,7 @@ def _start_all(arguments: argparse.Namespace, stack: ExitStack) -> list[Contesta
         "MLServer": (mlserver, arguments.mlserver),
         "LitServe": (litserve, arguments.litserve),
     }
-    for how, disabled in (("", []), (", opened as ours", DISABLED_BY_DEVICE["cpu"])):
+    for how, disabled in (("", ()), (", opened as ours", DISABLED_OPTIMIZERS["cpu"])):
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_graph(arguments.bundle, directory, disabled_optimizers=disabled)
         for name, (start, python) in peers.items():

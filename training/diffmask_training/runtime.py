@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from diffmask_service.bundle import DISABLED_OPTIMIZERS
 from diffmask_training.batches import Encoding
 
 _GATES = ("input_gates", "hidden_gates")
@@ -43,7 +44,10 @@ class GraphRuntime:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
+            content,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=DISABLED_OPTIMIZERS["cpu"],
         )
         self._inputs = [value.name for value in self._session.get_inputs()]
         names = [value.name for value in self._session.get_outputs()]

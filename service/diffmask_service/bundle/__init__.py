@@ -13,7 +13,12 @@ from diffmask_service.bundle.archive import (
     read_manifest_in,
     write_bundle,
 )
-from diffmask_service.bundle.graph import check_graph, cut_graph, prediction_outputs
+from diffmask_service.bundle.graph import (
+    DISABLED_OPTIMIZERS,
+    check_graph,
+    cut_graph,
+    prediction_outputs,
+)
 from diffmask_service.bundle.manifest import (
     NAME_PATTERN,
     VERSION_PATTERN,
@@ -48,6 +53,7 @@ from diffmask_service.core.drift import gate_figures
 from diffmask_service.core.spans import NO_ANSWER_TOKEN, find_answer
 
 __all__ = [
+    "DISABLED_OPTIMIZERS",
     "MAX_HISTOGRAM_LABELS",
     "NAME_PATTERN",
     "NO_ANSWER_TOKEN",

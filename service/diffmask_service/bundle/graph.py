@@ -19,6 +19,12 @@ _INPUT_TYPES = {
     "keep": TensorProto.FLOAT,
 }
 _GATES = ("input_gates", "hidden_gates")
+# What ONNX Runtime is told not to do when it opens a graph, by device. The operator
+# that joins a sum and the norm behind it is slower on a CPU: `benchmarks/norms.py`.
+DISABLED_OPTIMIZERS: Mapping[str, Sequence[str]] = {
+    "cpu": ("SkipLayerNormFusion",),
+    "cuda": (),
+}
 # Name to shape; a dimension with a name takes any size.
 _Shapes: TypeAlias = Mapping[str, tuple[str | int, ...]]
 

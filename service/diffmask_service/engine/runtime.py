@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Literal
 
+from diffmask_service.bundle import DISABLED_OPTIMIZERS
 from diffmask_service.engine.feeds import Feeds
 from diffmask_service.engine.limits import Device
 from diffmask_service.errors import StartError
 
 _PROVIDER_BY_DEVICE = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# On a CPU the operator that joins a sum and the norm behind it is the slower:
-# `benchmarks/norms.py`.
-DISABLED_BY_DEVICE = {"cpu": ["SkipLayerNormFusion"], "cuda": []}
 _ERRORS = (
     "EPFail",
     "EngineError",
@@ -49,7 +47,7 @@ def open_graph(runtime: Any, graph: bytes, *, device: Literal["cpu", "cuda"]) ->
         graph,
         options,
         providers=[wanted],
-        disabled_optimizers=DISABLED_BY_DEVICE[device],
+        disabled_optimizers=DISABLED_OPTIMIZERS[device],
     )
     # ONNX Runtime falls back to the CPU with no more than a line in its log.
     provider = session.get_providers()[0]

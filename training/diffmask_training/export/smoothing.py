@@ -20,6 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
+from diffmask_service.bundle import DISABLED_OPTIMIZERS
 from diffmask_training.batches import Encoding
 from diffmask_training.export.int8 import (
     LEVELS,
@@ -147,7 +148,10 @@ def _run(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
-        tapped.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        tapped.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=DISABLED_OPTIMIZERS["cpu"],
     )
     taken = {value.name for value in session.get_inputs()}
     values: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
