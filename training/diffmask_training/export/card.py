@@ -147,7 +147,7 @@ def _graphs(manifest: Manifest) -> str:
     lines = [
         "## Graphs",
         "",
-        "The fp32 graph against PyTorch, on inputs of"
+        "The fp32 graph against PyTorch in float64, on inputs of"
         f" {_list(str(n) for n in parity.lengths)} tokens, alone and batched: logits"
         f" within {parity.max_logit_difference:.1e}, gates within"
         f" {parity.max_gate_difference:.1e} (allowed {parity.tolerance:.0e}).",

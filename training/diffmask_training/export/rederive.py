@@ -63,8 +63,9 @@ def verify_bundle(config: VerifyConfig) -> Iterator[str]:
         pad_id=pad_id,
     )
     yield (
-        f"fp32 graph against PyTorch: logits within {parity.max_logit_difference:.1e},"
-        f" gates within {parity.max_gate_difference:.1e}"
+        "fp32 graph against PyTorch in float64: logits within"
+        f" {parity.max_logit_difference:.1e}, gates within"
+        f" {parity.max_gate_difference:.1e}"
     )
     for precision, graph in bundle.manifest.graphs.items():
         derived = _derive(precision, model, bundle.files[graph.file])
