@@ -1,5 +1,7 @@
 import json
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,30 @@ def test_interrupted_run_goes_on_from_the_last_finished_unit(tmp_path: Path) -> 
     run_units("e", settings, second.named("a", "b"), directory=tmp_path)
     assert (first.ran, second.ran) == (["a"], ["b"])
     assert list(read_results(tmp_path / "e.json").units) == ["a", "b"]
+
+
+def test_units_that_another_process_stored_meanwhile_are_kept(tmp_path: Path) -> None:
+    other, ours = Units(), Units()
+
+    def run_while_another_stores() -> Mapping[str, Any]:
+        run_units("e", {}, other.named("b", "c"), directory=tmp_path)
+        return ours.run("a")
+
+    units = {"a": run_while_another_stores, **ours.named("b", "d")}
+    run_units("e", {}, units, directory=tmp_path)
+    assert (other.ran, ours.ran) == (["b", "c"], ["a", "d"])
+    assert read_results(tmp_path / "e.json").units.keys() == set("abcd")
+
+
+def test_processes_that_store_at_once_lose_nothing(tmp_path: Path) -> None:
+    names = [f"{number}" for number in range(40)]
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        list(pool.map(store, [tmp_path] * len(names), names))
+    assert read_results(tmp_path / "e.json").units.keys() == set(names)
+
+
+def store(directory: Path, name: str) -> None:
+    run_units("e", {}, Units().named(name), directory=directory)
 
 
 def test_figures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:

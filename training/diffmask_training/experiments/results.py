@@ -1,9 +1,11 @@
 """What an experiment has found so far: one JSON file, one entry for each finished unit.
 
 A unit (one seed, as a rule) is stored whole or not at all, so an interrupted run goes
-on where it stopped, and figures made under other settings are never mixed in.
+on where it stopped, several processes may share the units of one file, and figures made
+under other settings are never mixed in.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -118,22 +120,43 @@ def run_units(
         TypeError: A figure is not a JSON value.
     """
     # Tuples become lists and paths become text, so that settings compare equal.
-    results = Results(experiment=experiment, settings=_as_json(settings, default=str))
-    path = directory / f"{experiment}.json"
-    if path.exists():
-        before = read_results(path)
-        if before.settings != results.settings:
-            raise ConfigError(
-                f"{path} was made under other settings ({before.settings}, not"
-                f" {results.settings}); choose another folder, or remove the file"
-            )
-        results.units.update(before.units)
+    asked = _as_json(settings, default=str)
     for name, run in units.items():
-        if name not in results.units:
-            # No figure becomes text: that of a false numpy value would be a true one.
-            results.units[name] = _as_json(run(), default=None)
+        if name in _stored(experiment, asked, directory).units:
+            continue
+        # No figure becomes text: that of a false numpy value would be a true one.
+        found = _as_json(run(), default=None)
+        # Another process may have stored units meanwhile.
+        with _alone(directory):
+            results = _stored(experiment, asked, directory)
+            results.units[name] = found
             write_results(results, directory)
-            logging.getLogger(__name__).info("%s: %s is stored", experiment, name)
+        logging.getLogger(__name__).info("%s: %s is stored", experiment, name)
+
+
+def _stored(experiment: str, settings: Mapping[str, Any], directory: Path) -> Results:
+    path = directory / f"{experiment}.json"
+    if not path.exists():
+        return Results(experiment=experiment, settings=settings)
+    results = read_results(path)
+    if results.settings != settings:
+        raise ConfigError(
+            f"{path} was made under other settings ({results.settings}, not"
+            f" {settings}); choose another folder, or remove the file"
+        )
+    return results
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep other processes that write to a folder waiting."""
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def interval(values: Sequence[float]) -> Interval:
