@@ -55,7 +55,9 @@ class LimitsConfig:
         at_most=1 << 30,
     )
     max_metadata_bytes: int = setting(
-        "Largest headers of a call, bytes; twice as much is never let in.",
+        "Largest headers of a call, bytes; twice as much is never let in. Too small"
+        " refuses callers whose tokens or traces are long, too large lets each call"
+        " hold that much memory.",
         default=8192,
         at_least=1024,
         at_most=1 << 20,

@@ -18,8 +18,8 @@ class SchedulingConfig:
         at_most=1 << 30,
     )
     default_deadline_seconds: float = setting(
-        "Time for a request that brings no deadline, seconds. Too long keeps work for"
-        " callers who have left.",
+        "Time for a request that brings no deadline, seconds, up to"
+        " max_deadline_seconds. Too long keeps work for callers who have left.",
         default=10.0,
         at_least=0.001,
         at_most=86_400.0,

@@ -29,7 +29,8 @@ class ServingConfig:
     )
     poll_seconds: float = setting(
         "Time between two looks for new versions, seconds; 0 for none but on SIGHUP."
-        " Put versions in place by renaming, or they are seen half written.",
+        " Shorter finds them sooner and reads the folders more often. Put versions in"
+        " place by renaming, or they are seen half written.",
         default=0.0,
         at_least=0.0,
         at_most=86_400.0,
