@@ -13,13 +13,10 @@ from diffmask_training.batches import collate
 from diffmask_training.classifier import Classifier
 from diffmask_training.errors import MetricError
 from diffmask_training.explained import ExplainedText, explain_texts
-from diffmask_training.leakage.checks import (
-    LeakageSettings,
-    check_baseline,
-    check_leakage,
-    check_patterns,
-)
+from diffmask_training.leakage.checks import check_baseline, check_leakage
 from diffmask_training.leakage.evaluator import EvaluatorSettings
+from diffmask_training.leakage.patterns import check_patterns
+from diffmask_training.leakage.settings import LeakageSettings
 from diffmask_training.leakage.verdicts import Check, overall
 from diffmask_training.probes import Probe
 from tests.support.checkpoint import BAD, GOOD

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from diffmask_service.bundle import LeakageReport
 from diffmask_training.classifier import Classifier
 from diffmask_training.explained import ExplainedText, explain_texts
-from diffmask_training.leakage.checks import LeakageSettings, check_baseline
+from diffmask_training.leakage.checks import check_baseline
 from diffmask_training.leakage.report import report_leakage
+from diffmask_training.leakage.settings import LeakageSettings
 from diffmask_training.probes import Probe
 from tests.support.probes import random_probe, taught_probe
 from tests.support.trained import encodings_of_records, scattered_records

@@ -10,7 +10,8 @@ from diffmask_service.bundle import LeakageReport, StateLeakage
 from diffmask_training.batches import collate
 from diffmask_training.classifier import Classifier
 from diffmask_training.explained import ExplainedText
-from diffmask_training.leakage.checks import LeakageSettings, check_patterns
+from diffmask_training.leakage.patterns import check_patterns
+from diffmask_training.leakage.settings import LeakageSettings
 from diffmask_training.masking import masked_logits
 from diffmask_training.probes import Probe, ProbeKind
 

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from diffmask_training.metrics.intervals import Estimate
+import numpy as np
+from numpy.typing import NDArray
+
+from diffmask_training.metrics.intervals import Estimate, estimate
+from diffmask_training.probes import ProbeKind
 
 # `unsure` is a figure over its threshold by less than its interval.
 Verdict = Literal["pass", "unsure", "leak"]
@@ -47,6 +51,39 @@ def judge(figure: Estimate, threshold: float) -> Verdict:
     if figure.low > threshold:
         return "leak"
     return "pass" if figure.mean <= threshold else "unsure"
+
+
+def judge_mean(
+    values: NDArray[np.float64],
+    *,
+    test: Test,
+    state: str,
+    threshold: float,
+    detail: str,
+    seed: int,
+    kind: ProbeKind = "input",
+) -> Check:
+    """Return the check whose figure is the mean of one value a text.
+
+    Args:
+        values: `[texts]` float64.
+        test: Which.
+        state: Whose masks.
+        threshold: What the mean may be at most.
+        detail: The numbers behind it, in words.
+        seed: Of the resamples behind its interval.
+        kind: Of the gates.
+    """
+    figure = estimate(values.tolist(), generator=np.random.default_rng(seed))
+    return Check(
+        test=test,
+        kind=kind,
+        state=state,
+        figure=figure,
+        threshold=threshold,
+        verdict=judge(figure, threshold),
+        detail=detail,
+    )
 
 
 def overall(checks: tuple[Check, ...]) -> Verdict:

@@ -32,7 +32,8 @@ from diffmask_training.faithfulness.rankings import (
 )
 from diffmask_training.figures import Figures
 from diffmask_training.integrated_gradients import integrated_gradients
-from diffmask_training.leakage.checks import LeakageSettings, check_leakage
+from diffmask_training.leakage.checks import check_leakage
+from diffmask_training.leakage.settings import LeakageSettings
 from diffmask_training.leakage.verdicts import Check
 from diffmask_training.metrics.fidelity import mask_text
 from diffmask_training.probes import Probe, ProbeKind
