@@ -37,11 +37,12 @@ from diffmask_training.metrics.intervals import Comparison
 from diffmask_training.probes import ProbeKind
 from diffmask_training.progress import Display, figures_table, verdict_lines
 from diffmask_training.records import Columns, Record, read_records
-from diffmask_training.reports.measure import ItemT, Watch, measure
+from diffmask_training.reports.measure import measure
 from diffmask_training.reports.page import render_page
 from diffmask_training.reports.refined import print_refined, refined_json
 from diffmask_training.reports.terminal import print_report
 from diffmask_training.reports.values import report_json
+from diffmask_training.reports.watching import ItemT, Watch
 from diffmask_training.sanity.refits import randomise, recover_shortcuts
 from diffmask_training.sharing import Processes
 from diffmask_training.splits import read_splits
