@@ -29,26 +29,26 @@ _SMALLEST_VOCABULARY = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Length:
+class Comparison:
     """What one process found at one length.
 
     Attributes:
         tokens: Of a text.
         rounds: Of both calls.
-        joined: With the fusion over without it, by the clock.
-        joined_cpu: The same, by CPU time.
+        joined_over_parted: With the fusion over without it, by the clock.
+        cpu: The same, by CPU time.
     """
 
     tokens: int
     rounds: int
-    joined: float
-    joined_cpu: float
+    joined_over_parted: float
+    cpu: float
 
 
 def main() -> None:
     """Measure every length in every process and print one table."""
     arguments = _parse()
-    lengths: list[Length] = []
+    lengths: list[Comparison] = []
     for _ in range(arguments.processes):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
             lengths += executor.submit(measure_lengths, arguments).result()
@@ -57,14 +57,14 @@ def main() -> None:
     store("norms", figures, arguments=arguments)
 
 
-def measure_lengths(arguments: argparse.Namespace) -> list[Length]:
+def measure_lengths(arguments: argparse.Namespace) -> list[Comparison]:
     """Return what this process finds at every length.
 
     Raises:
-        SystemExit: The graph as it is stored holds no norm that could be joined.
+        SystemExit: The graph as it is stored has its norms joined already.
     """
     graph = load_graph(arguments)
-    if all(node.op_type != "LayerNormalization" for node in graph.graph.node):
+    if any(node.op_type == "SkipLayerNormalization" for node in graph.graph.node):
         raise SystemExit("the graph's norms are joined already; export it anew")
     content = graph.SerializeToString()
     options = onnxruntime.SessionOptions()
@@ -96,7 +96,7 @@ def describe(figures: Mapping[str, Any]) -> list[str]:
         *table(
             ["tokens", "joined / parted", "by CPU time"],
             [
-                [tokens, _spread(group, "joined"), _spread(group, "joined_cpu")]
+                [tokens, _spread(group, "joined_over_parted"), _spread(group, "cpu")]
                 for tokens, group in grouped
             ],
         ),
@@ -136,15 +136,15 @@ def _feeds(names: Sequence[str], tokens: int) -> dict[str, Any]:
 
 def _measure(
     sessions: Sequence[Any], feeds: Mapping[str, Any], arguments: argparse.Namespace
-) -> Length:
+) -> Comparison:
     calls = [lambda opened=opened: opened.run(None, feeds) for opened in sessions]
     rounds = measure_rounds(calls, most=arguments.rounds, seconds=arguments.seconds)
     ratios = median_ratios(rounds, 1, over=0)
-    return Length(
+    return Comparison(
         tokens=feeds["input_ids"].shape[1],
         rounds=len(rounds),
-        joined=ratios.wall_seconds,
-        joined_cpu=ratios.cpu_seconds,
+        joined_over_parted=ratios.wall_seconds,
+        cpu=ratios.cpu_seconds,
     )
 
 

@@ -5,9 +5,9 @@ texts, one thread a run and as many workers; the same number of callers, who wai
 their answers. LitServe predicts over HTTP, MLServer over gRPC, ours predicts and
 explains over gRPC. Each of the others runs twice: with the graph opened as ONNX Runtime
 does it unless told otherwise, and with the fusions that ours leaves out left out there,
-too. They are asked in turn, in an order that changes, while the others
-stand still; what is told is medians over rounds of ratios within a round, by the clock
-and by CPU time, which other work on the machine disturbs less.
+too. They are asked in turn, in an order that changes, while the others stand still;
+what is told is medians over rounds of ratios within a round, by the clock and by CPU
+time, which other work on the machine disturbs less.
 
 The others want environments of their own; MLServer 1.7 counts on an event loop that
 newer versions of uvloop do not make by themselves:
@@ -43,7 +43,7 @@ from benchmarks.contestants import (
 )
 from benchmarks.results import add_result_flag, store, table
 from benchmarks.traffic.plan import draw_text
-from diffmask_service.bundle import DISABLED_OPTIMIZERS
+from diffmask_service.bundle import DISABLED_OPTIMIZERS_BY_DEVICE
 
 _TOLERANCE = 1e-3
 
@@ -151,7 +151,8 @@ def _start_all(arguments: argparse.Namespace, stack: ExitStack) -> list[Contesta
         "MLServer": (mlserver, arguments.mlserver),
         "LitServe": (litserve, arguments.litserve),
     }
-    for how, disabled in (("", ()), (", opened as ours", DISABLED_OPTIMIZERS["cpu"])):
+    fewer = DISABLED_OPTIMIZERS_BY_DEVICE["cpu"]
+    for how, disabled in (("", ()), (", opened as ours", fewer)):
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_graph(arguments.bundle, directory, disabled_optimizers=disabled)
         for name, (start, python) in peers.items():

@@ -1,4 +1,7 @@
-"""The composition root: builds every part in order and takes them down in reverse."""
+"""The composition root: builds every part in order and takes them down in reverse.
+
+What listens is built and taken down by `listeners`.
+"""
 
 import asyncio
 import functools
@@ -74,25 +77,29 @@ async def serve(
     """
     if problems := config.contradictions():
         raise wrong_settings(problems)
-    told, look = asyncio.Event(), asyncio.Event()
+    stop_asked, look = asyncio.Event(), asyncio.Event()
     traces = config.trace_settings
     telemetry = Telemetry(
         by_state=config.metrics_by_state,
         tracer=None if traces is None else connect_tracer(traces),
     )
-    on_signal = {signal.SIGTERM: told, signal.SIGINT: told, signal.SIGHUP: look}
+    on_signal = {
+        signal.SIGTERM: stop_asked,
+        signal.SIGINT: stop_asked,
+        signal.SIGHUP: look,
+    }
     with closing(telemetry), _set_on_signal(on_signal):
         repository = repository or build_repository(config, telemetry)
         listeners = await listen(config, repository, telemetry)
         try:
-            if await _until(told, repository.start()):
+            if await _until(stop_asked, repository.start()):
                 return
             tell_of_server(repository, listeners.health)
             _LOG.info("ready on %s", listeners.addresses.grpc_target)
             if on_ready is not None:
                 on_ready(listeners.addresses)
             watching = watch(repository, look, poll_seconds=config.poll_seconds)
-            await _until(told, watching)
+            await _until(stop_asked, watching)
         finally:
             await stop(listeners, drain_seconds=config.drain_seconds)
 
@@ -121,14 +128,15 @@ def build_repository(config: ServiceConfig, telemetry: Telemetry) -> Repository:
     )
 
 
-async def _until(told: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+async def _until(stop_asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
     """Work until it is done or the process is told to stop; return which it was."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(told.wait())
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop_asked.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             await working
-        return told.is_set()
+        return stop_asked.is_set()
     finally:
         for task in (working, stopping):
             task.cancel()

@@ -1,4 +1,7 @@
-"""Everything that listens: opened as one, closed in an order that fails no call."""
+"""Every open port: opened as one, closed in an order that fails no call.
+
+The half of the composition that a server has and `explain --bundle` has not.
+"""
 
 import asyncio
 import logging

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from diffmask_service.bundle import DISABLED_OPTIMIZERS
+from diffmask_service.bundle import DISABLED_OPTIMIZERS_BY_DEVICE
 from diffmask_training.batches import Encoding
 
 _GATES = ("input_gates", "hidden_gates")
@@ -47,7 +47,7 @@ class GraphRuntime:
             content,
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=DISABLED_OPTIMIZERS["cpu"],
+            disabled_optimizers=DISABLED_OPTIMIZERS_BY_DEVICE["cpu"],
         )
         self._inputs = [value.name for value in self._session.get_inputs()]
         names = [value.name for value in self._session.get_outputs()]

@@ -14,7 +14,7 @@ from diffmask_service.bundle.archive import (
     write_bundle,
 )
 from diffmask_service.bundle.graph import (
-    DISABLED_OPTIMIZERS,
+    DISABLED_OPTIMIZERS_BY_DEVICE,
     check_graph,
     cut_graph,
     prediction_outputs,
@@ -53,7 +53,7 @@ from diffmask_service.core.drift import gate_figures
 from diffmask_service.core.spans import NO_ANSWER_TOKEN, find_answer
 
 __all__ = [
-    "DISABLED_OPTIMIZERS",
+    "DISABLED_OPTIMIZERS_BY_DEVICE",
     "MAX_HISTOGRAM_LABELS",
     "NAME_PATTERN",
     "NO_ANSWER_TOKEN",

@@ -1,4 +1,7 @@
-"""Checks of an ONNX graph before its bytes go to the runtime."""
+"""Checks of an ONNX graph before its bytes go to the runtime, and how it is opened.
+
+The latter stands here for training and service alike.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
@@ -21,7 +24,7 @@ _INPUT_TYPES = {
 _GATES = ("input_gates", "hidden_gates")
 # What ONNX Runtime is told not to do when it opens a graph, by device. The operator
 # that joins a sum and the norm behind it is slower on a CPU: `benchmarks/norms.py`.
-DISABLED_OPTIMIZERS: Mapping[str, Sequence[str]] = {
+DISABLED_OPTIMIZERS_BY_DEVICE: Mapping[str, Sequence[str]] = {
     "cpu": ("SkipLayerNormFusion",),
     "cuda": (),
 }

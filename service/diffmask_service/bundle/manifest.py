@@ -146,7 +146,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """The fp32 graph against PyTorch, which computes in float64.
+    """The fp32 graph against PyTorch.
 
     Attributes:
         lengths: Input lengths compared, tokens, special tokens counted; each alone and

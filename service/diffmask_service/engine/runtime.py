@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Literal
 
-from diffmask_service.bundle import DISABLED_OPTIMIZERS
+from diffmask_service.bundle import DISABLED_OPTIMIZERS_BY_DEVICE
 from diffmask_service.engine.feeds import Feeds
 from diffmask_service.engine.limits import Device
 from diffmask_service.errors import StartError
@@ -33,6 +33,7 @@ def open_graph(runtime: Any, graph: bytes, *, device: Literal["cpu", "cuda"]) ->
 
     Raises:
         StartError: ONNX Runtime could not use the device after all.
+        Exception: ONNX Runtime cannot load the graph; one of `runtime_errors`.
     """
     options = runtime.SessionOptions()
     # Concurrency comes from several callers, one core each; threads within a run
@@ -47,7 +48,7 @@ def open_graph(runtime: Any, graph: bytes, *, device: Literal["cpu", "cuda"]) ->
         graph,
         options,
         providers=[wanted],
-        disabled_optimizers=DISABLED_OPTIMIZERS[device],
+        disabled_optimizers=DISABLED_OPTIMIZERS_BY_DEVICE[device],
     )
     # ONNX Runtime falls back to the CPU with no more than a line in its log.
     provider = session.get_providers()[0]

@@ -83,6 +83,16 @@ def test_bound_inputs_and_outputs_give_what_a_plain_run_gives() -> None:
         assert (one == other).all()
 
 
+def test_a_device_that_is_not_taken_after_all_is_refused() -> None:
+    session = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+    runtime = SimpleNamespace(
+        SessionOptions=onnxruntime.SessionOptions,
+        InferenceSession=lambda *_given, **_named: session,
+    )
+    with pytest.raises(StartError, match="could not use cuda and took CPUExecution"):
+        open_graph(runtime, b"", device="cuda")
+
+
 GPU = ("CUDAExecutionProvider", "CPUExecutionProvider")
 NO_GPU = ("CPUExecutionProvider",)
 

@@ -51,7 +51,17 @@ def test_units_that_another_process_stored_meanwhile_are_kept(tmp_path: Path) ->
     units = {"a": run_while_another_stores, **ours.named("b", "d")}
     run_units("e", {}, units, directory=tmp_path)
     assert (other.ran, ours.ran) == (["b", "c"], ["a", "d"])
-    assert read_results(tmp_path / "e.json").units.keys() == set("abcd")
+    # Those that were asked for first, in their order, whoever ran them.
+    assert list(read_results(tmp_path / "e.json").units) == ["a", "b", "d", "c"]
+
+
+def test_what_another_process_found_of_a_unit_stays(tmp_path: Path) -> None:
+    def run_while_another_stores_it() -> Mapping[str, Any]:
+        run_units("e", {}, {"a": lambda: {"figure": 1}}, directory=tmp_path)
+        return {"figure": 2}
+
+    run_units("e", {}, {"a": run_while_another_stores_it}, directory=tmp_path)
+    assert read_results(tmp_path / "e.json").units == {"a": {"figure": 1}}
 
 
 def test_processes_that_store_at_once_lose_nothing(tmp_path: Path) -> None:

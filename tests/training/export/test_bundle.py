@@ -24,7 +24,12 @@ from diffmask_training.cli import main
 from diffmask_training.config import ExportConfig, VerifyConfig
 from diffmask_training.errors import CheckpointError, InfeasibleError, ParityError
 from diffmask_training.export.rederive import verify_bundle
-from diffmask_training.export.verify import LENGTHS, check_parity, is_faithful
+from diffmask_training.export.verify import (
+    LENGTHS,
+    check_parity,
+    in_float64,
+    is_faithful,
+)
 from diffmask_training.export.write import build_module, export
 from diffmask_training.runtime import GraphRuntime
 from tests.support.checkpoint import write_checkpoint, write_texts
@@ -117,12 +122,22 @@ def test_graph_that_overlooks_segments_is_refused(
     )
     with pytest.raises(ParityError, match="the graph and PyTorch differ by"):
         check_parity(
-            module,
+            in_float64(module),
             runtime,
             vocabulary_size=len(classifier.tokenizer),
             max_tokens=17,
             pad_id=classifier.tokenizer.pad_token_id,
         )
+
+
+def test_parity_is_that_with_a_copy_in_float64(config: ExportConfig) -> None:
+    classifier = load_classifier(config.checkpoint)
+    module = build_module(
+        classifier, {k: load_probe(config.probes, k) for k in ("input", "hidden")}
+    )
+    exact = in_float64(module)
+    assert {value.dtype for value in exact.parameters()} == {torch.float64}
+    assert {value.dtype for value in module.parameters()} == {torch.float32}
 
 
 def test_no_graph_tells_where_it_was_made(bundle_directory: Path) -> None:

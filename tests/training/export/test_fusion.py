@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -32,13 +33,14 @@ def test_graph_with_an_attention_left_unfused_is_refused(checkpoint: Path) -> No
         check_fusion(_model("Attention", "MatMul"), classifier)
 
 
-@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("biases", [(), ("norm_bias",), ("norm_bias", "bias")])
 @pytest.mark.parametrize("is_sum_read", [True, False])
+@pytest.mark.parametrize("epsilon", [0.1, None])
 def test_a_norm_joined_with_the_sums_before_it_is_parted(
-    with_bias: bool, is_sum_read: bool
+    biases: tuple[str, ...], is_sum_read: bool, epsilon: float | None
 ) -> None:
     size = 4
-    model = _joined_norm(size, with_bias=with_bias, is_sum_read=is_sum_read)
+    model = _joined_norm(size, biases, is_sum_read=is_sum_read, epsilon=epsilon)
     generator = np.random.default_rng(0)
     feeds = {
         name: generator.normal(size=(2, 3, size)).astype(np.float32)
@@ -46,7 +48,7 @@ def test_a_norm_joined_with_the_sums_before_it_is_parted(
     }
     before = _outputs(model, feeds)
     part_skips(model)
-    sums = ["Add"] * (1 + with_bias)
+    sums = ["Add"] * (2 if "bias" in biases else 1)
     assert [n.op_type for n in model.graph.node] == [*sums, "LayerNormalization"]
     after = _outputs(model, feeds)
     assert len(after) == 1 + is_sum_read
@@ -54,19 +56,38 @@ def test_a_norm_joined_with_the_sums_before_it_is_parted(
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def _joined_norm(size: int, *, with_bias: bool, is_sum_read: bool) -> ModelProto:
+def test_a_plain_load_joins_a_norm_again_whose_sum_nothing_else_reads(
+    tmp_path: Path,
+) -> None:
+    for is_sum_read, operators in ((False, 1), (True, 3)):
+        model = _joined_norm(
+            4, ("norm_bias", "bias"), is_sum_read=is_sum_read, epsilon=0.1
+        )
+        part_skips(model)
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(model.SerializeToString(), options)
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+        assert len(nodes) == operators
+
+
+def _joined_norm(
+    size: int, biases: tuple[str, ...], *, is_sum_read: bool, epsilon: float | None
+) -> ModelProto:
     generator = np.random.default_rng(1)
     tensors = [
         numpy_helper.from_array(generator.normal(size=size).astype(np.float32), name)
-        for name in ("weight", "norm_bias", "bias")[: 2 + with_bias]
+        for name in ("weight", *biases)
     ]
     node = helper.make_node(
         "SkipLayerNormalization",
         ["values", "skipped", *[tensor.name for tensor in tensors]],
         ["normed", "", "", "total"] if is_sum_read else ["normed"],
         domain="com.microsoft",
-        epsilon=0.1,
     )
+    if epsilon is not None:
+        node.attribute.append(helper.make_attribute("epsilon", epsilon))
     outputs = ["normed", "total"][: 1 + is_sum_read]
     graph = helper.make_graph(
         [node],

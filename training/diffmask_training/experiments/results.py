@@ -1,8 +1,8 @@
 """What an experiment has found so far: one JSON file, one entry for each finished unit.
 
 A unit (one seed, as a rule) is stored whole or not at all, so an interrupted run goes
-on where it stopped, several processes may share the units of one file, and figures made
-under other settings are never mixed in.
+on where it stopped, processes that run different units may write to one file, and
+figures made under other settings are never mixed in.
 """
 
 import fcntl
@@ -121,15 +121,22 @@ def run_units(
     """
     # Tuples become lists and paths become text, so that settings compare equal.
     asked = _as_json(settings, default=str)
+    _stored(experiment, asked, directory)
     for name, run in units.items():
         if name in _stored(experiment, asked, directory).units:
             continue
         # No figure becomes text: that of a false numpy value would be a true one.
         found = _as_json(run(), default=None)
-        # Another process may have stored units meanwhile.
+        # Another process may have stored units meanwhile, this one among them.
         with _alone(directory):
-            results = _stored(experiment, asked, directory)
-            results.units[name] = found
+            before = _stored(experiment, asked, directory).units
+            stored = {name: found, **before}
+            order = [each for each in (*units, *before) if each in stored]
+            results = Results(
+                experiment=experiment,
+                settings=asked,
+                units={each: stored[each] for each in order},
+            )
             write_results(results, directory)
         logging.getLogger(__name__).info("%s: %s is stored", experiment, name)
 

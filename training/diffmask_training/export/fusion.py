@@ -16,6 +16,8 @@ from diffmask_training.errors import ExportError
 from diffmask_training.families import expected_attentions
 
 _ATTENTIONS = ("Attention", "MultiHeadAttention")
+# Of a `SkipLayerNormalization` that names none.
+_EPSILON = 1e-12
 
 
 def fuse(model: Any) -> None:
@@ -28,17 +30,22 @@ def part_skips(model: ModelProto) -> None:
     """Part sums from the norms that follow them, in place.
 
     ONNX Runtime's operator for both, `SkipLayerNormalization`, is slower than the two
-    on a CPU, as `benchmarks/norms.py` shows. ONNX Runtime joins them again when it
-    loads a graph, unless it is told not to, so nothing is lost where that is faster.
+    on a CPU, as `benchmarks/norms.py` shows. Where only the norm reads the sum, ONNX
+    Runtime joins them again when it loads a graph, unless it is told not to; on a GPU
+    that has not been tried.
 
     Args:
         model: The graph, optimised for ONNX Runtime.
     """
-    nodes = list(model.graph.node)
+    nodes = [
+        parted
+        for node in model.graph.node
+        for parted in (
+            _parted(node) if node.op_type == "SkipLayerNormalization" else [node]
+        )
+    ]
     del model.graph.node[:]
-    for node in nodes:
-        is_joined = node.op_type == "SkipLayerNormalization"
-        model.graph.node.extend(_parted(node) if is_joined else [node])
+    model.graph.node.extend(nodes)
 
 
 def count_fused_attentions(model: ModelProto) -> int:
@@ -63,15 +70,17 @@ def check_fusion(model: ModelProto, classifier: PreTrainedModel) -> None:
 
 
 def _parted(node: NodeProto) -> list[NodeProto]:
-    output = node.output[0]
+    # Without a bias of the norm, without one of the values; the fourth output is the
+    # sum, the two before it are for training.
     values, skipped, weight, norm_bias, bias = [*node.input, "", ""][:5]
+    output = node.output[0]
     total = [*node.output, "", "", ""][3] or f"{output}_sum"
     nodes = []
     if bias:
         nodes.append(_sum(values, bias, f"{output}_biased"))
         values = f"{output}_biased"
     nodes.append(_sum(values, skipped, total))
-    (epsilon,) = (a.f for a in node.attribute if a.name == "epsilon")
+    epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), _EPSILON)
     norm = helper.make_node(
         "LayerNormalization",
         [total, weight, norm_bias] if norm_bias else [total, weight],

@@ -20,6 +20,7 @@ from diffmask_training.export.verify import (
     LENGTHS,
     TOLERANCE,
     check_parity,
+    in_float64,
     random_text,
 )
 from diffmask_training.export.write import build_module
@@ -56,7 +57,7 @@ def verify_bundle(config: VerifyConfig) -> Iterator[str]:
     size, pad_id = len(classifier.tokenizer), classifier.tokenizer.pad_token_id
     model = export_graph(module, vocabulary_size=size)
     parity = check_parity(
-        module,
+        in_float64(module),
         _runtime(bundle, model.SerializeToString()),
         vocabulary_size=size,
         max_tokens=bundle.manifest.max_tokens,

@@ -20,7 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from diffmask_service.bundle import DISABLED_OPTIMIZERS
+from diffmask_service.bundle import DISABLED_OPTIMIZERS_BY_DEVICE
 from diffmask_training.batches import Encoding
 from diffmask_training.export.int8 import (
     LEVELS,
@@ -151,7 +151,7 @@ def _run(
         tapped.SerializeToString(),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=DISABLED_OPTIMIZERS["cpu"],
+        disabled_optimizers=DISABLED_OPTIMIZERS_BY_DEVICE["cpu"],
     )
     taken = {value.name for value in session.get_inputs()}
     values: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}

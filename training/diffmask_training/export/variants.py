@@ -47,6 +47,7 @@ def make_variants(
     classifier: Classifier,
     plain: ModelProto,
     precisions: Collection[Precision],
+    *,
     texts: Sequence[Encoding],
     calibration: Sequence[Encoding],
 ) -> dict[Precision, Variant]:

@@ -40,6 +40,7 @@ from diffmask_training.export.variants import (
 )
 from diffmask_training.export.verify import (
     check_parity,
+    in_float64,
     supported_padding,
 )
 from diffmask_training.figures import Figures
@@ -88,13 +89,17 @@ def export(config: ExportConfig) -> Bundle:
     plain = export_graph(module, vocabulary_size=len(classifier.tokenizer))
     parity, padding = _checked(classifier, module, plain)
     variants = make_variants(
-        classifier, plain, {"fp32", *config.precisions}, texts.test, texts.calibration
+        classifier,
+        plain,
+        {"fp32", *config.precisions},
+        texts=tests,
+        calibration=texts.calibration,
     )
     graphs = judge_variants(
         variants,
         config,
         fitted["input"],
-        texts=texts.test,
+        texts=tests,
         task=task,
         fused=count_fused_attentions(plain),
     )
@@ -222,12 +227,13 @@ def _checked(
 ) -> tuple[Parity, Any]:
     runtime = open_runtime(classifier, plain.SerializeToString())
     size, pad_id = len(classifier.tokenizer), classifier.tokenizer.pad_token_id
+    exact = in_float64(module)
     parity = check_parity(
-        module,
+        exact,
         runtime,
         vocabulary_size=size,
         max_tokens=classifier.encoder.max_tokens,
         pad_id=pad_id,
     )
-    padding = supported_padding(module, runtime, vocabulary_size=size, pad_id=pad_id)
+    padding = supported_padding(exact, runtime, vocabulary_size=size, pad_id=pad_id)
     return parity, padding

@@ -43,6 +43,9 @@ def check_evaluators(
     Returns:
         For each state, the gap in agreement between the model and an evaluator that
         knows random masks only, and the encode-meter.
+
+    Raises:
+        MetricError: There are no test texts.
     """
     unknowing = fit_evaluator(
         classifier, train, random_mask, baseline=baseline, settings=settings.evaluator

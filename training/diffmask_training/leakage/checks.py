@@ -61,6 +61,9 @@ def check_baseline(
         texts: The texts.
         baseline: `[hidden]` float32. The input probe's own.
         settings: Threshold.
+
+    Raises:
+        MetricError: There are no texts.
     """
     mask = word_vector(classifier, classifier.tokenizer.mask_token_id)
     pad_id = classifier.tokenizer.pad_token_id

@@ -75,7 +75,12 @@ def refine(
             if known is not None:
                 others = known[group : group + 1] if kind == "hidden" else known
             keep = tightened(
-                text, group, baseline, chances, others, margin=settings.margin
+                text,
+                group,
+                baseline=baseline,
+                keep_probability=chances,
+                known=others,
+                margin=settings.margin,
             )
         judged = text.judge(group, keep, baseline)
         refinements.append(

@@ -10,10 +10,10 @@ from diffmask_training.refinement.gated_text import GatedText
 def tightened(
     text: GatedText,
     group: int,
-    baseline: Tensor,
-    chances: NDArray[np.float64],
-    others: NDArray[np.bool_],
     *,
+    baseline: Tensor,
+    keep_probability: NDArray[np.float64],
+    known: NDArray[np.bool_],
     margin: float,
 ) -> NDArray[np.bool_]:
     """Return a small mask within the margin, in which no token can be spared.
@@ -26,13 +26,13 @@ def tightened(
         text: What is masked.
         group: Of the text's groups of gates.
         baseline: `[hidden]` float32. What takes a masked token's place.
-        chances: `[tokens]` float64. Keep probabilities.
-        others: `[masks, tokens]` bool. Masks known besides.
+        keep_probability: `[tokens]` float64 in (0, 1). Of each token.
+        known: `[masks, tokens]` bool. Other masks to start from.
         margin: Allowed divergence, nats.
     """
-    places = np.argsort(np.argsort(-chances, kind="stable"), kind="stable")
-    tops = places < np.arange(len(chances) + 1)[:, None]
-    candidates = np.concatenate([others, tops])
+    places = np.argsort(np.argsort(-keep_probability, kind="stable"), kind="stable")
+    tops = places < np.arange(len(keep_probability) + 1)[:, None]
+    candidates = np.concatenate([known, tops])
     distances = text.try_masks(group, candidates, baseline)
     # The whole text diverges by rounding alone, and must not fail a tiny margin.
     distances[-1] = 0.0
