@@ -52,7 +52,7 @@ def test_margin_is_a_share_of_the_entropy() -> None:
 
 def test_margin_of_a_vague_model_is_less_than_reading_nothing_costs() -> None:
     outputs = Outputs(entropy=1.2, information=0.3)
-    assert margin_of(outputs, 1.1) == pytest.approx(0.15)
+    assert margin_of(outputs, 1.1) == pytest.approx(0.075)
 
 
 def test_margin_never_vanishes() -> None:
