@@ -28,7 +28,7 @@ import onnxruntime
 from benchmarks.graphs import add_graph_flags, load_graph
 from benchmarks.interleaved import Call, measure_rounds, median_ratios, median_seconds
 from benchmarks.results import add_result_flag, store, table
-from diffmask_service.engine.feeds import Row
+from diffmask_service.engine.feeds import Row, feed
 from diffmask_service.engine.runtime import open_graph
 from diffmask_service.engine.session import Session
 
@@ -178,14 +178,8 @@ def _calls(
     tokens: int,
 ) -> tuple[Call, Call, Call]:
     ids = np.random.default_rng(0).integers(5, _SMALLEST_VOCABULARY, (batch, tokens))
-    feeds = {
-        "input_ids": ids,
-        "attention_mask": np.ones_like(ids),
-        "token_type_ids": np.zeros_like(ids),
-        "keep": np.ones(ids.shape, dtype=np.float32),
-    }
-    fed = {name: feeds[name] for name in inputs}
     rows = [Row(input_ids=row, token_type_ids=np.zeros_like(row)) for row in ids]
+    fed = feed(rows, inputs)
     return (
         lambda: predictor.run(["logits"], fed),
         lambda: whole.run(_OUTPUTS, fed),

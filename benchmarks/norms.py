@@ -22,6 +22,7 @@ import onnxruntime
 from benchmarks.graphs import add_graph_flags, load_graph
 from benchmarks.interleaved import measure_rounds, median_ratios
 from benchmarks.results import add_result_flag, store, table
+from diffmask_service.engine.feeds import Feeds, Row, feed
 from diffmask_service.engine.runtime import open_graph
 
 _TOKENS = (16, 32, 64, 128, 256, 512)
@@ -123,15 +124,9 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _feeds(names: Sequence[str], tokens: int) -> dict[str, Any]:
-    ids = np.random.default_rng(0).integers(5, _SMALLEST_VOCABULARY, (1, tokens))
-    feeds = {
-        "input_ids": ids,
-        "attention_mask": np.ones_like(ids),
-        "token_type_ids": np.zeros_like(ids),
-        "keep": np.ones(ids.shape, dtype=np.float32),
-    }
-    return {name: feeds[name] for name in names}
+def _feeds(names: Sequence[str], tokens: int) -> Feeds:
+    ids = np.random.default_rng(0).integers(5, _SMALLEST_VOCABULARY, tokens)
+    return feed([Row(input_ids=ids, token_type_ids=np.zeros_like(ids))], names)
 
 
 def _measure(

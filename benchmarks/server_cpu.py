@@ -25,6 +25,7 @@ from benchmarks.servers import Server, running
 from diffmask_service.bundle import Bundle, read_bundle
 from diffmask_service.client import Client
 from diffmask_service.core.batching import GROUP_TOKENS, Shape, UnpaddedBatches
+from diffmask_service.engine.feeds import Row, feed
 from diffmask_service.engine.runtime import open_graph
 
 _OUTPUTS = ["logits", "input_gates", "hidden_gates"]
@@ -169,6 +170,7 @@ def _bare(bundle: Bundle, text: str, *, batch: int) -> Callable[[], object]:
 
     tokenizer = Tokenizer.from_str(bundle.files["tokenizer.json"].decode())
     ids = np.array(tokenizer.encode(text).ids, dtype=np.int64)
+    row = Row(input_ids=ids, token_type_ids=np.zeros_like(ids))
     graph = bundle.graph(bundle.manifest.default_graph)
     session = open_graph(onnxruntime, graph, device="cpu")
     room = GROUP_TOKENS if bundle.manifest.default_graph in {"fp32", "w8"} else 0
@@ -178,18 +180,8 @@ def _bare(bundle: Bundle, text: str, *, batch: int) -> Callable[[], object]:
     while waiting:
         size = len(policy.cut(waiting))
         waiting = waiting[size:]
-        runs.append(_feeds(np.tile(ids, (size, 1)), bundle.manifest.inputs))
+        runs.append(feed([row] * size, bundle.manifest.inputs))
     return lambda: [session.run(_OUTPUTS, feeds) for feeds in runs]
-
-
-def _feeds(ids: Any, inputs: Sequence[str]) -> dict[str, Any]:
-    feeds = {
-        "input_ids": ids,
-        "attention_mask": np.ones_like(ids),
-        "token_type_ids": np.zeros_like(ids),
-        "keep": np.ones(ids.shape, dtype=np.float32),
-    }
-    return {name: feeds[name] for name in inputs}
 
 
 if __name__ == "__main__":
